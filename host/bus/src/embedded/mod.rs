@@ -1,0 +1,1 @@
+//! The embedded bus: one commit log in a folder.

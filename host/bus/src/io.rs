@@ -1,0 +1,170 @@
+//! Files and clocks behind traits, so that tests can tear writes, fill disks and turn the clock back.
+
+use std::{
+    fmt::Debug,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// The file system as everything durable sees it. Nothing durable is written except through it.
+pub trait Files: Send + Sync + Debug + 'static {
+    /// Opens a file for reading and writing; makes it when `create` is set.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>>;
+    /// Makes a folder and those above it.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// The files and folders in a folder, sorted by name.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Renames, replacing what is there.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Bytes that can still be written to the file system of this path.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// An open file.
+pub trait File: Send + Sync + Debug {
+    /// Reads exactly these bytes.
+    ///
+    /// # Errors
+    /// As the operating system says; `UnexpectedEof` where the file is shorter.
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of these bytes.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes what was written durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// As the operating system says. What was written since the last sync is then of unknown state.
+    fn sync(&self) -> io::Result<()>;
+    /// Cuts or grows the file.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    /// The file's length.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file is empty.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// The operating system's own files.
+#[derive(Debug, Default)]
+pub struct SystemFiles;
+
+impl Files for SystemFiles {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Box<dyn File>> {
+        let file = std::fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
+        Ok(Box::new(file))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut found = std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+        found.sort();
+        Ok(found)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::File::open(path)?.sync_all()
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        rustix::fs::statvfs(path).map(|found| found.f_bavail.saturating_mul(found.f_frsize)).map_err(io::Error::from)
+    }
+}
+
+impl File for std::fs::File {
+    fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, bytes, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        Self::set_len(self, length)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.metadata().map(|found| found.len())
+    }
+}
+
+/// Time, injected wherever it decides something.
+pub trait Clock: Send + Sync + Debug + 'static {
+    /// Nanoseconds since 1970 UTC.
+    fn now_ns(&self) -> i64;
+    /// Time since some fixed point, never going backwards.
+    fn elapsed(&self) -> Duration;
+}
+
+/// The operating system's clock.
+#[derive(Debug)]
+pub struct SystemClock(Instant);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn now_ns(&self) -> i64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
