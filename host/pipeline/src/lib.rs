@@ -1,1 +1,12 @@
-//! tidemill-pipeline.
+//! The stages between the topics: decode, analysis, graphs, output and deliveries.
+
+pub mod analysis;
+pub mod columns;
+pub mod decode;
+pub mod deliver;
+pub mod geo;
+pub mod graphs;
+pub mod output;
+pub mod plugins;
+pub mod source;
+pub mod status;

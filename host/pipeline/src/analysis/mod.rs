@@ -1,0 +1,1 @@
+//! The analysis stage: validated and errors -> derived, graphs and alerts.

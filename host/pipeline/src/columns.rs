@@ -1,0 +1,1 @@
+//! Fills column batches from headers, fields and JSON values.

@@ -1,0 +1,1 @@
+//! The decode stage: raw -> validated or errors, exactly one of them.

@@ -1,0 +1,1 @@
+//! Performs the deliveries of an outbox.

@@ -1,0 +1,1 @@
+//! Country, city and subdivisions of an address.

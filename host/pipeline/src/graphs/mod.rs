@@ -1,0 +1,1 @@
+//! Merged graphs and the alert rules that watch them.

@@ -1,0 +1,1 @@
+//! The output stage: messages -> deliveries saved in an outbox.

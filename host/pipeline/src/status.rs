@@ -1,0 +1,1 @@
+//! Live state shared with the API.
