@@ -44,7 +44,21 @@ pub trait Files: Send + Sync + Debug + 'static {
     /// # Errors
     /// As the operating system says.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// Locks a file (made where it is missing) against every other process until the value is dropped.
+    ///
+    /// # Errors
+    /// `WouldBlock` where it is locked already; else as the operating system says.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>> {
+        let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+        Ok(Box::new(file))
+    }
 }
+
+/// A lock that is held until it is dropped.
+pub trait FileLock: Send + Sync + Debug {}
+
+impl FileLock for std::fs::File {}
 
 /// An open file.
 pub trait File: Send + Sync + Debug {

@@ -1,11 +1,13 @@
 //! The bus: durable topics of partitions, and the *step*, the one atomic operation that everything Tidemill promises stands on.
 //!
 //! A step publishes to several topics, saves checkpoints and advances input positions, all or nothing. [`embedded`] does it with
-//! one record of one commit log, [`kafka`] with a transaction; one conformance suite (`tests/conformance.rs`) runs on both.
+//! one record of one commit log, [`kafka`] with a transaction; one conformance suite (`tests/conformance/`) runs on both.
 //!
 //! The API is synchronous: pinned workers call it; the edge gives [`Bus::publish`] a callback that may come from any thread.
 
 mod error;
+#[cfg(any(test, feature = "faults"))]
+pub mod faults;
 mod io;
 mod record;
 mod step;
@@ -14,12 +16,15 @@ pub mod embedded;
 pub mod kafka;
 
 pub use error::BusError;
-pub use io::{Clock, File, Files, SystemClock, SystemFiles};
+pub use io::{Clock, File, FileLock, Files, SystemClock, SystemFiles};
 pub use record::{FetchedBatch, RecordBuf, RecordRef, Records};
 pub use step::{Checkpoint, Step, TopicPartition};
 
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
+
+/// The largest record of any topic, key, headers and value together, as [`RecordBuf::largest`] counts it: 10 MiB.
+pub const RECORD_BYTES_MAX: usize = 10 << 20;
 
 /// Called once when a published record is durable, or cannot be made so. It runs on a thread of the bus and must not block.
 pub type Ack = Box<dyn FnOnce(Result<(), BusError>) + Send>;
@@ -152,7 +157,7 @@ pub trait Bus: Send + Sync + 'static {
 /// What happened to a member of a group.
 #[derive(Debug)]
 pub enum Event {
-    /// It owns these partitions from now on. Where the group has a committed position it will read from there, else from the
+    /// It owns these partitions, all it has, from now on (a member without any may be told so). Where the group has a committed position it will read from there, else from the
     /// beginning; [`Member::seek`] before the next poll changes that.
     Assigned(Vec<(TopicPartition, i64)>),
     /// It is about to lose these partitions: the member may still commit what it has, and loses them at its next poll.
@@ -168,8 +173,8 @@ pub trait Member: Send {
     /// Waits at most `wait` for the next event.
     ///
     /// # Errors
-    /// [`BusError::OutOfRange`] names a partition whose position is gone; others mean that the bus is out of order and the call
-    /// may be made again.
+    /// [`BusError::OutOfRange`] names a partition whose position is gone: it is told once, then the partition is stopped until a
+    /// [`Member::seek`]. Others mean that the bus is out of order and the call may be made again.
     fn poll(&mut self, wait: Duration) -> Result<Event, BusError>;
 
     /// Makes the step durable, all or nothing. Partitions must be owned by this member.

@@ -83,6 +83,22 @@ impl RecordBuf {
         self.count == 0
     }
 
+    /// The bytes of the largest record: key, headers and value in this encoding, without the length in front.
+    pub fn largest(&self) -> usize {
+        let (mut rest, mut largest) = (&self.bytes[..], 0);
+        while let Some((length, behind)) = rest.split_first_chunk::<4>() {
+            let length = u32::from_le_bytes(*length) as usize;
+            largest = largest.max(length);
+            rest = behind.get(length..).unwrap_or_default();
+        }
+        largest
+    }
+
+    /// Takes the encoded records, for a bus that keeps them.
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from(self.bytes)
+    }
+
     /// Forgets the records, keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
