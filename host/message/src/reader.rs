@@ -1,0 +1,216 @@
+//! A message, borrowed.
+
+use crate::error::{Fault, MessageError, Problem};
+use crate::field::FieldRef;
+use crate::proto::tag;
+use crate::wire::{BYTES, Content, Element, key, read_element};
+
+/// The severity of a message that states none (syslog's `debug`).
+pub const SEVERITY_DEFAULT: i32 = 7;
+
+/// A message, borrowed from its bytes. Parsing checks everything once, allocates nothing and keeps slices.
+///
+/// Headers that a message repeats count with their last value. Text is bytes: nothing says that it is UTF-8.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageRef<'a> {
+    raw: &'a [u8],
+    uuid: &'a [u8; 16],
+    timestamp: i64,
+    type_: Option<&'a [u8]>,
+    logger: Option<&'a [u8]>,
+    payload: Option<&'a [u8]>,
+    env_version: Option<&'a [u8]>,
+    hostname: Option<&'a [u8]>,
+    severity: i32,
+    pid: Option<i32>,
+    /// From the key of the first field to the end of the last one; other elements may lie in between.
+    fields: &'a [u8],
+}
+
+impl<'a> MessageRef<'a> {
+    /// Reads one unframed message.
+    ///
+    /// # Errors
+    /// Unknown tags at either level, wrong wire types, anything cut short, a Uuid that is not 16 bytes, a message without
+    /// Uuid or Timestamp, a field without name, values that do not come last, or of another type than declared.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let mut draft = Draft::default();
+        let mut at = 0;
+        while at < bytes.len() {
+            let element = read_element(bytes, &mut at).map_err(MessageError::Element)?;
+            match element.content {
+                Content::Bytes(record) if element.tag == u32::from(tag::FIELDS) => {
+                    check_field(record, at - record.len())?;
+                    draft.extend_fields(element.position, at);
+                }
+                _ => draft.set(&element).map_err(MessageError::Element)?,
+            }
+        }
+        draft.finish(bytes)
+    }
+
+    /// The message's identity.
+    pub fn uuid(&self) -> &'a [u8; 16] {
+        self.uuid
+    }
+
+    /// Nanoseconds since 1970 UTC.
+    pub fn timestamp(&self) -> i64 {
+        self.timestamp
+    }
+
+    /// Header `Type`.
+    pub fn type_(&self) -> Option<&'a [u8]> {
+        self.type_
+    }
+
+    /// Header `Logger`.
+    pub fn logger(&self) -> Option<&'a [u8]> {
+        self.logger
+    }
+
+    /// Header `Payload`.
+    pub fn payload(&self) -> Option<&'a [u8]> {
+        self.payload
+    }
+
+    /// Header `EnvVersion`.
+    pub fn env_version(&self) -> Option<&'a [u8]> {
+        self.env_version
+    }
+
+    /// Header `Hostname`.
+    pub fn hostname(&self) -> Option<&'a [u8]> {
+        self.hostname
+    }
+
+    /// Header `Severity`; [`SEVERITY_DEFAULT`] where the message has none.
+    pub fn severity(&self) -> i32 {
+        self.severity
+    }
+
+    /// Header `Pid`.
+    pub fn pid(&self) -> Option<i32> {
+        self.pid
+    }
+
+    /// The fields, in the order of the message.
+    pub fn fields(&self) -> Fields<'a> {
+        Fields { rest: self.fields }
+    }
+
+    /// The first field of that name.
+    pub fn field(&self, name: &str) -> Option<FieldRef<'a>> {
+        self.fields().find(|field| field.name == name.as_bytes())
+    }
+
+    /// The bytes it was parsed from.
+    pub fn raw(&self) -> &'a [u8] {
+        self.raw
+    }
+}
+
+fn check_field(record: &[u8], start: usize) -> Result<(), MessageError> {
+    let in_field = |fault: Fault| MessageError::Field { field: start, fault: Fault { position: fault.position + start, ..fault } };
+    let field = FieldRef::read_head(record).map_err(in_field)?;
+    field.ok_or(MessageError::MissingName { field: start })?.check_values().map_err(in_field)
+}
+
+/// The fields of a message.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = FieldRef<'a>;
+
+    fn next(&mut self) -> Option<FieldRef<'a>> {
+        while !self.rest.is_empty() {
+            let mut at = 0;
+            // Nothing fails here: the message was checked.
+            let element = read_element(self.rest, &mut at).ok()?;
+            self.rest = &self.rest[at..];
+            if let (Content::Bytes(record), true) = (element.content, element.tag == u32::from(tag::FIELDS)) {
+                return FieldRef::read_head(record).ok()?;
+            }
+        }
+        None
+    }
+}
+
+/// What is known of a message while it is read.
+#[derive(Default)]
+struct Draft<'a> {
+    uuid: Option<&'a [u8; 16]>,
+    timestamp: Option<i64>,
+    type_: Option<&'a [u8]>,
+    logger: Option<&'a [u8]>,
+    payload: Option<&'a [u8]>,
+    env_version: Option<&'a [u8]>,
+    hostname: Option<&'a [u8]>,
+    severity: Option<i32>,
+    pid: Option<i32>,
+    fields: Option<(usize, usize)>,
+}
+
+impl<'a> Draft<'a> {
+    fn extend_fields(&mut self, start: usize, end: usize) {
+        let (first, _) = self.fields.unwrap_or((start, end));
+        self.fields = Some((first, end));
+    }
+
+    fn set(&mut self, element: &Element<'a>) -> Result<(), Fault> {
+        match element.content {
+            _ if element.tag == 0 || element.tag > u32::from(tag::FIELDS) => Err(Problem::UnknownTag),
+            Content::Bytes(content) => self.set_bytes(element.tag as u8, content),
+            Content::Varint(number) => self.set_number(element.tag as u8, number),
+            Content::Fixed64(_) => Err(Problem::WireType),
+        }
+        .map_err(|problem| element.fault(problem))
+    }
+
+    fn set_bytes(&mut self, tag: u8, content: &'a [u8]) -> Result<(), Problem> {
+        match tag {
+            tag::UUID => self.uuid = Some(content.try_into().map_err(|_| Problem::UuidLength(content.len()))?),
+            tag::TYPE => self.type_ = Some(content),
+            tag::LOGGER => self.logger = Some(content),
+            tag::PAYLOAD => self.payload = Some(content),
+            tag::ENV_VERSION => self.env_version = Some(content),
+            tag::HOSTNAME => self.hostname = Some(content),
+            _ => return Err(Problem::WireType),
+        }
+        Ok(())
+    }
+
+    fn set_number(&mut self, tag: u8, number: u64) -> Result<(), Problem> {
+        match tag {
+            tag::TIMESTAMP => self.timestamp = Some(number as i64),
+            tag::SEVERITY => self.severity = Some(number as i32),
+            tag::PID => self.pid = Some(number as i32),
+            _ => return Err(Problem::WireType),
+        }
+        Ok(())
+    }
+
+    fn finish(self, raw: &'a [u8]) -> Result<MessageRef<'a>, MessageError> {
+        let Self { uuid, timestamp, type_, logger, payload, env_version, hostname, severity, pid, fields } = self;
+        let (start, end) = fields.unwrap_or((0, 0));
+        Ok(MessageRef {
+            raw,
+            uuid: uuid.ok_or(MessageError::MissingUuid)?,
+            timestamp: timestamp.ok_or(MessageError::MissingTimestamp)?,
+            type_,
+            logger,
+            payload,
+            env_version,
+            hostname,
+            severity: severity.unwrap_or(SEVERITY_DEFAULT),
+            pid,
+            fields: &raw[start..end],
+        })
+    }
+}
+
+// The writer and the reader agree on the one-byte key of a field.
+const _: () = assert!(key(tag::FIELDS, BYTES) == 0x52);
