@@ -1,1 +1,9 @@
-//! The decode stage: raw -> validated or errors, exactly one of them.
+//! The decode stage: every record of `raw` becomes exactly one record of `validated` or `errors`.
+
+mod body;
+mod failure;
+mod known;
+mod uri;
+
+pub use failure::{ErrorType, Failure, PluginFailure};
+pub use uri::{Form, Uri, UriError};

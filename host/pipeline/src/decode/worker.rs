@@ -1,0 +1,330 @@
+//! A worker of the stage: one thread, a member of the group, and the steps.
+
+use super::{
+    counters,
+    decoder::{Decoder, Panicked},
+    failure::{ErrorType, Failure},
+    fence::{Care, Fence, Note, SourceRange},
+};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, Step, TopicPartition};
+
+/// How often a waiting worker looks whether it is to stop.
+const POLL_MAX: Duration = Duration::from_millis(100);
+/// The first pause after a failed step; each further failure doubles it.
+const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+/// The longest pause.
+const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// When a step ends.
+#[derive(Clone, Copy, Debug)]
+pub struct StepLimits {
+    /// It ends so long after its first message.
+    pub step_ms: u64,
+    /// It ends when it has so many bytes to publish.
+    pub step_bytes_max: usize,
+    /// So many bytes of raw records are decoded before the limits are looked at again.
+    pub slice_bytes_max: usize,
+}
+
+impl Default for StepLimits {
+    /// 100 ms and 32 MiB: 70 MiB/s of raw bodies become 210 MiB/s of documents, 21 MiB in a step; looked at each 4 MiB.
+    fn default() -> Self {
+        Self { step_ms: 100, step_bytes_max: 32 << 20, slice_bytes_max: 4 << 20 }
+    }
+}
+
+/// A partition this worker owns.
+struct Owned {
+    /// The next offset to read, of the last step.
+    committed: i64,
+    /// The next offset to read, of the step being made.
+    next: i64,
+    /// Below this offset messages are decoded one by one, because a panic happened there.
+    careful_until: i64,
+}
+
+/// What a worker is made of.
+pub struct WorkerParts {
+    /// Its place in the group.
+    pub member: Box<dyn Member>,
+    /// Its decoder.
+    pub decoder: Decoder,
+    /// When its steps end.
+    pub limits: StepLimits,
+    /// Tells when a step ends.
+    pub clock: Arc<dyn Clock>,
+    /// Keeps a message that kills the process from doing so for ever; the note is this worker's own.
+    pub fence: Option<(Arc<Fence>, Note)>,
+}
+
+/// A worker of the decode stage.
+pub struct Worker {
+    parts: WorkerParts,
+    owned: BTreeMap<TopicPartition, Owned>,
+    step: Step,
+    step_began: Option<Duration>,
+    back_off: Duration,
+}
+
+impl Worker {
+    /// A worker that owns nothing yet.
+    pub fn new(parts: WorkerParts) -> Self {
+        Self { parts, owned: BTreeMap::new(), step: Step::default(), step_began: None, back_off: BACK_OFF_MIN }
+    }
+
+    /// Works until `stop` is set; then commits what it has.
+    pub fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            if let Some(pause) = self.turn() {
+                pause_unless(stop, pause);
+            }
+        }
+        self.commit();
+    }
+
+    /// Handles one event, and ends the step when it is due. Returns how long to wait before the next turn after a failure.
+    pub fn turn(&mut self) -> Option<Duration> {
+        let went_well = match self.parts.member.poll(self.poll_wait()) {
+            Ok(event) => self.handle(event),
+            Err(error) => self.poll_failed(&error),
+        };
+        let went_well = went_well && (!self.is_due() || self.commit());
+        if went_well {
+            return None;
+        }
+        let pause = self.back_off;
+        self.back_off = (self.back_off * 2).min(BACK_OFF_MAX);
+        Some(pause)
+    }
+
+    fn poll_wait(&self) -> Duration {
+        self.step_began.map_or(POLL_MAX, |began| {
+            let end = began + Duration::from_millis(self.parts.limits.step_ms);
+            end.saturating_sub(self.parts.clock.elapsed()).min(POLL_MAX)
+        })
+    }
+
+    fn is_due(&self) -> bool {
+        let Some(began) = self.step_began else { return false };
+        let age = self.parts.clock.elapsed().saturating_sub(began);
+        age >= Duration::from_millis(self.parts.limits.step_ms) || self.step.bytes() >= self.parts.limits.step_bytes_max
+    }
+
+    fn handle(&mut self, event: Event) -> bool {
+        match event {
+            Event::Assigned(partitions) => {
+                for (partition, position) in partitions {
+                    self.owned.insert(partition, Owned { committed: position, next: position, careful_until: i64::MIN });
+                }
+                true
+            }
+            Event::Revoked(partitions) => {
+                let went_well = self.commit();
+                self.owned.retain(|partition, _| !partitions.contains(partition));
+                went_well
+            }
+            Event::Batch(batch) => self.decode(&batch),
+            Event::Idle => true,
+        }
+    }
+
+    fn poll_failed(&mut self, error: &BusError) -> bool {
+        if let BusError::OutOfRange { partition, position, start, .. } = error {
+            tracing::error!(
+                topic = &*partition.topic, partition = partition.partition, position, start,
+                "messages were removed before they were decoded; the partition stops until its position is set by hand"
+            );
+            counters::partition_stopped(partition);
+            if let Err(error) = self.parts.member.pause(partition, true) {
+                tracing::warn!(%error, "the partition could not be paused");
+            }
+        } else {
+            tracing::warn!(%error, "the bus could not be read; trying again");
+        }
+        false
+    }
+
+    /// Decodes a batch slice by slice, so that a step does not grow far beyond its limits.
+    fn decode(&mut self, batch: &FetchedBatch) -> bool {
+        if !self.owned.contains_key(&batch.partition) {
+            return true;
+        }
+        let mut rows = 0..0;
+        while rows.end < batch.offsets.len() {
+            rows = next_slice(batch, rows.end, self.parts.limits.slice_bytes_max);
+            self.step_began.get_or_insert_with(|| self.parts.clock.elapsed());
+            if !self.decode_slice(batch, rows.clone()) || (self.is_due() && !self.commit()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn decode_slice(&mut self, batch: &FetchedBatch, rows: Range<usize>) -> bool {
+        let next = batch.offsets[rows.end - 1] + 1;
+        let range = self.source_range(batch, &rows);
+        let care = match self.owned.get(&batch.partition) {
+            Some(owned) if batch.offsets[rows.start] < owned.careful_until => Care::OneByOne,
+            _ => self.care(&range),
+        };
+        let decoded = match care {
+            Care::None => self.decode_noted(batch, rows, &range),
+            Care::OneByOne | Care::Refuse => {
+                self.decode_one_by_one(batch, rows);
+                Ok(())
+            }
+        };
+        if let Err(Panicked(text)) = decoded {
+            tracing::error!(?range, panic = text, "decoding panicked; the step starts again and these messages are decoded one by one");
+            self.start_again();
+            self.owned.entry(batch.partition.clone()).and_modify(|owned| owned.careful_until = next);
+            return false;
+        }
+        self.owned.entry(batch.partition.clone()).and_modify(|owned| owned.next = next);
+        true
+    }
+
+    fn decode_noted(&mut self, batch: &FetchedBatch, rows: Range<usize>, range: &SourceRange) -> Result<(), Panicked> {
+        self.note(|note| note.set(range));
+        let decoded = self.parts.decoder.decode_rows(batch, rows, &mut self.step);
+        self.note(Note::clear);
+        decoded
+    }
+
+    fn decode_one_by_one(&mut self, batch: &FetchedBatch, rows: Range<usize>) {
+        for row in rows {
+            let range = self.source_range(batch, &(row..row + 1));
+            // A panic leaves a step half written, so each message has one of its own.
+            let mut alone = Step::default();
+            std::mem::swap(&mut alone, &mut self.step);
+            let decoded = match self.care(&range) {
+                Care::Refuse => Err(Panicked("the process died while it decoded this message".to_owned())),
+                Care::None | Care::OneByOne => self.decode_noted(batch, row..row + 1, &range),
+            };
+            std::mem::swap(&mut alone, &mut self.step);
+            match decoded {
+                Ok(()) => append(&mut self.step, &alone),
+                Err(Panicked(text)) => {
+                    let failure = Failure::new(ErrorType::Internal, "the message could not be decoded: the decoder failed").with_detail(text);
+                    self.parts.decoder.refuse_row(batch, row, &failure, &mut self.step);
+                }
+            }
+        }
+    }
+
+    fn source_range(&self, batch: &FetchedBatch, rows: &Range<usize>) -> SourceRange {
+        SourceRange {
+            incarnation: self.parts.decoder.incarnation(),
+            partition: batch.partition.partition,
+            first: batch.offsets[rows.start],
+            last: batch.offsets[rows.end - 1],
+        }
+    }
+
+    fn care(&self, range: &SourceRange) -> Care {
+        self.parts.fence.as_ref().map_or(Care::None, |(fence, _)| fence.care(range))
+    }
+
+    /// The fence is a help, not a promise: where its files fail, decoding goes on.
+    fn note(&self, act: impl FnOnce(&Note) -> std::io::Result<()>) {
+        if let Some((_, note)) = &self.parts.fence
+            && let Err(error) = act(note)
+        {
+            tracing::warn!(%error, "the crash-loop fence could not be written");
+        }
+    }
+
+    /// Ends the step; whether it is durable. After a failure nothing of it happened, and everything starts again behind the last one.
+    fn commit(&mut self) -> bool {
+        let mut step = std::mem::take(&mut self.step);
+        let moved = self.owned.iter().filter(|(_, owned)| owned.next != owned.committed);
+        step.positions.extend(moved.map(|(partition, owned)| (partition.clone(), owned.next)));
+        self.step_began = None;
+        if step.is_empty() {
+            return true;
+        }
+        if let Err(error) = self.parts.member.commit(step) {
+            tracing::warn!(%error, "the step failed; decoding starts again behind the last one");
+            counters::step_failed();
+            self.start_again();
+            return false;
+        }
+        self.committed();
+        true
+    }
+
+    fn committed(&mut self) {
+        self.back_off = BACK_OFF_MIN;
+        let incarnation = self.parts.decoder.incarnation();
+        for (partition, owned) in &mut self.owned {
+            if owned.next == owned.committed {
+                continue;
+            }
+            owned.committed = owned.next;
+            if let Some((fence, _)) = &self.parts.fence
+                && let Err(error) = fence.committed(&incarnation, partition.partition, owned.committed)
+            {
+                tracing::warn!(%error, "the crash-loop fence could not be written");
+            }
+        }
+    }
+
+    fn start_again(&mut self) {
+        self.step = Step::default();
+        self.step_began = None;
+        for (partition, owned) in &mut self.owned {
+            owned.next = owned.committed;
+            // A partition that is not ours any more is revoked by the next poll.
+            if let Err(error) = self.parts.member.seek(partition, owned.committed) {
+                tracing::warn!(%error, topic = &*partition.topic, partition = partition.partition, "seek failed");
+            }
+        }
+    }
+}
+
+/// The rows from `start` on that have about `bytes_max` bytes, at least one.
+fn next_slice(batch: &FetchedBatch, start: usize, bytes_max: usize) -> Range<usize> {
+    if batch.bytes.len() <= bytes_max && start == 0 {
+        return 0..batch.offsets.len();
+    }
+    let mut bytes = 0;
+    let mut end = start;
+    for (_, record) in batch.iter().skip(start) {
+        bytes += record.value.len();
+        if end > start && bytes > bytes_max {
+            break;
+        }
+        end += 1;
+    }
+    // Where records are damaged the walk ends early; their offsets are passed over as the bus counts them.
+    start..if end == start { batch.offsets.len() } else { end }
+}
+
+/// Appends the records of one step to another.
+fn append(to: &mut Step, from: &Step) {
+    for (partition, records) in &from.publish {
+        let buffer = to.records(partition);
+        for record in records.iter() {
+            let headers: Vec<_> = record.headers().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value))).collect();
+            buffer.push(record.timestamp_ms, record.key, &headers, record.value);
+        }
+    }
+}
+
+fn pause_unless(stop: &AtomicBool, pause: Duration) {
+    let mut left = pause;
+    while !left.is_zero() && !stop.load(Ordering::Relaxed) {
+        let nap = left.min(POLL_MAX);
+        std::thread::sleep(nap);
+        left -= nap;
+    }
+}
