@@ -1,0 +1,83 @@
+//! What is done once the end of a value is known: choices, which read it once more for each branch,
+//! and checks that are left to outside validators.
+
+use super::Walk;
+use super::log::hash_key;
+use crate::captures::QUIET;
+use crate::cursor::Cursor;
+use crate::program::{Choice, Node};
+use crate::span::{Deferred, Refusal};
+
+/// Whether the value from `at` to `end` is accepted by what `node` asks besides types and rules.
+#[inline(never)]
+pub(super) fn afterwork<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, end: C, node: &Node, _state: u32, depth: u32) -> bool {
+    if let Some(validator) = node.deferred {
+        let span = walk.span(at, end);
+        walk.results.deferred.push(Deferred { validator, span });
+    }
+    let choices = node.choices.as_deref().unwrap_or_default();
+    let is_accepted =
+        choices.iter().all(|choice| accepts_choice(walk, at, choice, depth) && (choice.is_monotone() || !has_duplicates(walk, at, end)));
+    if !is_accepted {
+        walk.refusal = Refusal::Schema;
+    }
+    is_accepted
+}
+
+fn accepts_choice<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, choice: &Choice, depth: u32) -> bool {
+    match choice {
+        Choice::All(nodes) => nodes.iter().all(|node| accepts(walk, at, node, depth)),
+        Choice::Any(nodes) => nodes.iter().any(|node| accepts(walk, at, node, depth)),
+        Choice::One(nodes) => nodes.iter().filter(|node| accepts(walk, at, node, depth)).take(2).count() == 1,
+        Choice::Not(node) => !accepts(walk, at, node, depth),
+        Choice::If(choice) => {
+            let is_met = accepts(walk, at, &choice.condition, depth);
+            accepts(walk, at, if is_met { &choice.then } else { &choice.otherwise }, depth)
+        }
+    }
+}
+
+/// Reads the value at `at` for its verdict only.
+pub(super) fn accepts<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node: &Node, depth: u32) -> bool {
+    C::value(walk, at, node, QUIET, depth).is_some()
+}
+
+/// Whether some object in the value from `at` to `end`, which is JSON, has a key twice.
+///
+/// It may say so by a collision of hashes; whoever asks then leaves the document to another validator.
+pub(super) fn has_duplicates<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, end: C) -> bool {
+    let value = walk.span(at, end).of(walk.document);
+    let text = &mut walk.scratch.text;
+    let (mut open, mut keys): (Vec<usize>, Vec<u64>) = Default::default();
+    let mut rest = value;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'{' => open.push(keys.len()),
+            b'}' if has_equal(keys.split_off(open.pop().unwrap_or(0))) => return true,
+            b'"' => {
+                let inside = &rest[..string_len(rest)];
+                rest = rest.get(inside.len() + 1..).unwrap_or_default();
+                if rest.trim_ascii_start().starts_with(b":") {
+                    keys.push(hash_key(inside, text));
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+fn has_equal(mut keys: Vec<u64>) -> bool {
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+/// The length of the string whose inside `bytes` begins with.
+fn string_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    at.min(bytes.len())
+}

@@ -1,0 +1,251 @@
+//! Objects.
+
+use super::log::Tracked;
+use super::{Walk, choice, scalar};
+use crate::DEPTH_MAX;
+use crate::captures::{NOTHING, QUIET};
+use crate::cursor::{self, Cursor, Text};
+use crate::program::{KeyWords, Node, OBJECT, ObjectRules, Property};
+use crate::span::{Member, Span};
+use crate::text::decode_into;
+
+/// Reads the object at `at` and checks it against `node`.
+#[inline(always)]
+pub(super) fn object<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node: &Node, state: u32, depth: u32) -> Option<C> {
+    if depth >= DEPTH_MAX {
+        return walk.fail((at, "depth"));
+    }
+    if node.types & OBJECT == 0 {
+        return walk.refuse();
+    }
+    let is_tracked = state != NOTHING && state != QUIET;
+    let is_indexed = state != QUIET && depth < 2 && walk.has_members;
+    let rules = node.object.as_deref();
+    let mut tally = Tally::open(walk, rules);
+    let tracked = walk.scratch.tracked.len();
+    let Some(mut here) = at.accept::<b'{'>().map(C::skip_whitespace) else { return walk.fail((at, "token")) };
+    let end = if let Some(end) = here.accept::<b'}'>() {
+        end
+    } else {
+        loop {
+            let Some(key) = here.accept::<b'"'>() else { return walk.fail((here, "token")) };
+            let (key, after) = match cursor::string(key) {
+                Ok((key, after)) => (key, after.skip_whitespace()),
+                Err(fault) => return walk.fail(fault),
+            };
+            let Some(start) = after.accept::<b':'>() else { return walk.fail((after, "token")) };
+            let start = start.skip_whitespace();
+            let next = if is_tracked { walk.member_state(state, key) } else { state };
+            let member = if is_indexed { walk.open_member(key, start, depth) } else { 0 };
+            let end = match rules {
+                Some(rules) => member_value(walk, rules, &mut tally, key, start, next, depth)?,
+                None => super::untyped(walk, start, next, depth + 1)?,
+            };
+            if is_indexed {
+                walk.close_member(member, end);
+            }
+            if is_tracked {
+                walk.track(next, key, start, end);
+            }
+            let end = end.skip_whitespace();
+            match end.accept::<b','>() {
+                Some(next) => here = next.skip_whitespace(),
+                None => match end.accept::<b'}'>() {
+                    Some(end) => break end,
+                    None => return walk.fail((end, "token")),
+                },
+            }
+        }
+    };
+    if is_tracked {
+        walk.forget_duplicates(tracked);
+    }
+    match rules {
+        Some(rules) if !tally.close(walk, rules, at, end, depth) => walk.refuse(),
+        _ => Some(end),
+    }
+}
+
+/// What has been seen of an object's keys.
+struct Tally {
+    members: u64,
+    /// Presence bits of the first 64 slots; the others lie in [`super::Scratch::seen`] from `more`.
+    seen: u64,
+    more: usize,
+}
+
+impl Tally {
+    #[inline(always)]
+    fn open<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, rules: Option<&ObjectRules>) -> Self {
+        let more = walk.scratch.seen.len();
+        if let Some(rules) = rules.filter(|rules| rules.slots > 64) {
+            walk.scratch.seen.resize(more + rules.slots as usize / 64, 0);
+        }
+        Self { members: 0, seen: 0, more }
+    }
+
+    #[inline(always)]
+    fn note<'d, C: Cursor<'d>>(&mut self, walk: &mut Walk<'d, '_, C>, slot: u32) {
+        if slot < 64 {
+            self.seen |= 1 << slot;
+        } else if slot != u32::MAX {
+            walk.scratch.seen[self.more + slot as usize / 64 - 1] |= 1 << (slot % 64);
+        }
+    }
+
+    fn has<'d, C: Cursor<'d>>(&self, walk: &Walk<'d, '_, C>, slot: u32) -> bool {
+        let word = if slot < 64 { self.seen } else { walk.scratch.seen[self.more + slot as usize / 64 - 1] };
+        word >> (slot % 64) & 1 != 0
+    }
+
+    /// Whether the object as a whole fulfils `rules`.
+    #[inline(always)]
+    fn close<'d, C: Cursor<'d>>(&self, walk: &mut Walk<'d, '_, C>, rules: &ObjectRules, at: C, end: C, depth: u32) -> bool {
+        if self.seen & rules.required_mask != rules.required_mask
+            || self.members < rules.min_properties
+            || rules.max_properties < self.members
+        {
+            return false;
+        }
+        let is_rare = rules.slots > 64 || !rules.dependencies.is_empty() || rules.min_properties > 1;
+        !is_rare || self.close_rare(walk, rules, at, end, depth)
+    }
+
+    #[inline(never)]
+    fn close_rare<'d, C: Cursor<'d>>(&self, walk: &mut Walk<'d, '_, C>, rules: &ObjectRules, at: C, end: C, depth: u32) -> bool {
+        let has_required = (64..rules.required).all(|slot| self.has(walk, slot));
+        let present = rules.dependencies.iter().filter(|dependency| self.has(walk, dependency.when));
+        let nodes: Vec<_> = present.map(|dependency| (&dependency.needs, dependency.node.as_deref())).collect();
+        let has_needs = nodes.iter().all(|(needs, _)| needs.iter().all(|&slot| self.has(walk, slot)));
+        walk.scratch.seen.truncate(self.more);
+        // A key that comes twice counts as one, which matters to a minimum only.
+        (has_required && has_needs)
+            && (rules.min_properties < 2 || !choice::has_duplicates(walk, at, end))
+            && nodes.iter().all(|(_, node)| node.is_none_or(|node| choice::accepts(walk, at, node, depth)))
+    }
+}
+
+/// Reads a member's value against the node or nodes that its key selects.
+#[inline(always)]
+fn member_value<'d, C: Cursor<'d>>(
+    walk: &mut Walk<'d, '_, C>,
+    rules: &ObjectRules,
+    tally: &mut Tally,
+    key: Text<C>,
+    start: C,
+    state: u32,
+    depth: u32,
+) -> Option<C> {
+    tally.members += 1;
+    let is_simple = rules.patterns.is_empty() && rules.names.is_none();
+    if is_simple && !key.is_escaped {
+        if rules.keys.is_empty() {
+            return C::value(walk, start, &rules.additional, state, depth + 1);
+        }
+        let Some(number) = rules.keys.find_words(key.key_words(), key.bytes()) else {
+            return C::value(walk, start, &rules.additional, state, depth + 1);
+        };
+        let property = &rules.properties[number];
+        tally.note(walk, property.slot);
+        return C::value(walk, start, &property.node, state, depth + 1);
+    }
+    rare_member_value(walk, rules, tally, key, start, state, depth)
+}
+
+/// As [`member_value`], with patterns, names or escapes in the key.
+#[inline(never)]
+fn rare_member_value<'d, C: Cursor<'d>>(
+    walk: &mut Walk<'d, '_, C>,
+    rules: &ObjectRules,
+    tally: &mut Tally,
+    key: Text<C>,
+    start: C,
+    state: u32,
+    depth: u32,
+) -> Option<C> {
+    let node = if key.is_escaped {
+        let mut text = std::mem::take(&mut walk.scratch.text);
+        text.clear();
+        decode_into(key.bytes(), &mut text);
+        let node = member_node(walk, rules, tally, &text, start, depth);
+        walk.scratch.text = text;
+        node
+    } else {
+        member_node(walk, rules, tally, key.bytes(), start, depth)
+    };
+    match node {
+        Some(node) => C::value(walk, start, node, state, depth + 1),
+        None => walk.refuse(),
+    }
+}
+
+/// The node that a member's value has yet to be checked against; `None` where the schema refuses the
+/// key, or the value by another node.
+fn member_node<'r, 'd, C: Cursor<'d>>(
+    walk: &mut Walk<'d, '_, C>,
+    rules: &'r ObjectRules,
+    tally: &mut Tally,
+    key: &[u8],
+    start: C,
+    depth: u32,
+) -> Option<&'r Node> {
+    if rules.names.as_deref().is_some_and(|names| !scalar::accepts_name(names, key)) {
+        return None;
+    }
+    if let Some(number) = rules.keys.find_words(KeyWords::of(key), key) {
+        let Property { node, slot, also } = &rules.properties[number];
+        tally.note(walk, *slot);
+        let is_accepted = also.iter().all(|node| choice::accepts(walk, start, node, depth + 1));
+        return is_accepted.then_some(node);
+    }
+    let mut matching = rules.patterns.iter().filter(|(pattern, _)| pattern.is_match(key)).map(|(_, node)| node);
+    let node = matching.next().unwrap_or(&rules.additional);
+    matching.all(|node| choice::accepts(walk, start, node, depth + 1)).then_some(node)
+}
+
+impl<'d, C: Cursor<'d>> Walk<'d, '_, C> {
+    /// The state below `state` at a key.
+    fn member_state(&mut self, state: u32, key: Text<C>) -> u32 {
+        if !key.is_escaped {
+            return self.captures.member(state, key.bytes());
+        }
+        let text = &mut self.scratch.text;
+        text.clear();
+        decode_into(key.bytes(), text);
+        self.captures.member(state, text)
+    }
+
+    fn key_span(&self, key: Text<C>) -> Span {
+        Span { start: key.start_from(self.start) as u32, end: key.end_from(self.start) as u32 }
+    }
+
+    /// Lists a member whose value is about to be read, and returns its position.
+    fn open_member(&mut self, key: Text<C>, start: C, depth: u32) -> usize {
+        let position = self.results.members.len();
+        if depth == 0 {
+            self.parent = position as u32;
+        }
+        let start = start.offset_from(self.start) as u32;
+        let (key, parent) = (self.key_span(key), self.parent);
+        self.results.members.push(Member { depth: depth as u8 + 1, key, start, end: start, parent });
+        position
+    }
+
+    fn close_member(&mut self, position: usize, end: C) {
+        self.results.members[position].end = end.offset_from(self.start) as u32;
+    }
+
+    /// Captures a member's value, and remembers the member in case its key comes again.
+    fn track(&mut self, state: u32, key: Text<C>, start: C, end: C) {
+        if state != NOTHING {
+            self.capture(state, start, end);
+            self.scratch.tracked.push(Tracked { key: self.key_span(key), value: self.span(start, end) });
+        }
+    }
+
+    fn forget_duplicates(&mut self, from: usize) {
+        let super::Scratch { text, tracked, keys, seen: _ } = &mut *self.scratch;
+        self.results.log.forget_duplicates(&tracked[from..], self.document, text, keys);
+        tracked.truncate(from);
+    }
+}

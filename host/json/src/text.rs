@@ -1,0 +1,84 @@
+//! The text of JSON strings: escapes resolved.
+
+/// Appends the text of a string's inside (between its quotes) to `out`, escapes resolved.
+///
+/// Returns `false`, with `out` as it was, when an escape is broken or a surrogate stands alone.
+pub fn decode_into(inside: &[u8], out: &mut Vec<u8>) -> bool {
+    let mark = out.len();
+    let mut rest = inside;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        out.extend_from_slice(&rest[..at]);
+        match decode_escape(&rest[at..]) {
+            Some((character, used)) => {
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = &rest[at + used..];
+            }
+            None => {
+                out.truncate(mark);
+                return false;
+            }
+        }
+    }
+    out.extend_from_slice(rest);
+    true
+}
+
+/// Whether the text of a string's inside is `text`; allocates nothing.
+pub fn text_equals(inside: &[u8], text: &[u8]) -> bool {
+    let (mut inside, mut text) = (inside, text);
+    while let Some(at) = inside.iter().position(|&byte| byte == b'\\') {
+        let Some((character, used)) = decode_escape(&inside[at..]) else { return false };
+        let mut buffer = [0; 4];
+        let character = character.encode_utf8(&mut buffer).as_bytes();
+        let Some(rest) = text.strip_prefix(&inside[..at]).and_then(|rest| rest.strip_prefix(character)) else {
+            return false;
+        };
+        text = rest;
+        inside = &inside[at + used..];
+    }
+    inside == text
+}
+
+/// The character of the escape that `bytes` begins with, and the bytes that it takes.
+fn decode_escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let character = match bytes.get(1)? {
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return decode_unicode(bytes),
+        _ => return None,
+    };
+    Some((character, 2))
+}
+
+fn decode_unicode(bytes: &[u8]) -> Option<(char, usize)> {
+    let first = hex4(bytes.get(2..6)?)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return Some((char::from_u32(first)?, 6));
+    }
+    let low = hex4(bytes.get(6..12)?.strip_prefix(b"\\u")?)?;
+    if !(0xdc00..0xe000).contains(&low) {
+        return None;
+    }
+    Some((char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (low - 0xdc00))?, 12))
+}
+
+/// The value of four hexadecimal digits.
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?))
+}
+
+/// How many bytes a valid escape at the start of `bytes` takes.
+pub(crate) fn escape_len(bytes: &[u8]) -> Option<usize> {
+    decode_escape(bytes).map(|(_, len)| len)
+}
+
+/// The number of code points in UTF-8 `text`.
+pub(crate) fn code_points(text: &[u8]) -> usize {
+    text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
+}
