@@ -1,0 +1,352 @@
+//! Reading.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// How deep arrays and objects may nest. The host lets documents nest 128 deep.
+const DEPTH_MAX: usize = 128;
+
+/// A JSON value that borrows from its text. Numbers stay text until somebody asks.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number as it is written.
+    Number(&'a str),
+    /// Text, escapes resolved.
+    Text(Cow<'a, str>),
+    /// An array's elements.
+    Array(Vec<Value<'a>>),
+    /// An object's members in the order of the text, duplicate keys included.
+    Object(Vec<(Cow<'a, str>, Value<'a>)>),
+}
+
+/// Why a text is not JSON, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Error {
+    /// The byte at which reading stopped.
+    pub offset: usize,
+    /// What was wrong there.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.offset)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl<'a> Value<'a> {
+    /// Reads one value; nothing but white space may follow it.
+    ///
+    /// # Errors
+    /// Text that is not UTF-8 or not RFC 8259, a lone surrogate, or a depth beyond 128.
+    pub fn parse(text: &'a [u8]) -> Result<Self, Error> {
+        let text = std::str::from_utf8(text).map_err(|error| Error { offset: error.valid_up_to(), what: "broken UTF-8" })?;
+        let mut reader = Reader { text, at: 0 };
+        let value = reader.value(0)?;
+        reader.space();
+        if reader.at == text.len() { Ok(value) } else { Err(reader.error("more text after the value")) }
+    }
+
+    /// The member of that name; of several the last one.
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => members.iter().rev().find(|member| member.0 == key).map(|member| &member.1),
+            _ => None,
+        }
+    }
+
+    /// The elements; none unless it is an array.
+    pub fn elements(&self) -> &[Self] {
+        match self {
+            Self::Array(elements) => elements,
+            _ => &[],
+        }
+    }
+
+    /// Text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A number without fraction and exponent that fits 64 bits.
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Number(text) => parse_i64(text.as_bytes()),
+            _ => None,
+        }
+    }
+
+    /// Any number. Asking links the standard library's decimal tables, about 10 KB.
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Number(text) => text.parse().ok().filter(|value: &f64| value.is_finite()),
+            _ => None,
+        }
+    }
+}
+
+/// A whole number in decimal digits, as JSON writes it: no leading `+`.
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    if text.first() == Some(&b'+') {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn error(&self, what: &'static str) -> Error {
+        Error { offset: self.at, what }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes a byte if it is the next one.
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, Error> {
+        if depth > DEPTH_MAX {
+            return Err(self.error("nested more than 128 deep"));
+        }
+        self.space();
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => Ok(Value::Text(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            _ => Err(self.error("expected a value")),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, Error> {
+        if !self.text[self.at..].starts_with(word) {
+            return Err(self.error("expected a value"));
+        }
+        self.at += word.len();
+        Ok(value)
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value<'a>, Error> {
+        self.at += 1;
+        let mut members = Vec::new();
+        self.space();
+        if self.take(b'}') {
+            return Ok(Value::Object(members));
+        }
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return Err(self.error("expected a key"));
+            }
+            let key = self.string()?;
+            self.space();
+            if !self.take(b':') {
+                return Err(self.error("expected `:`"));
+            }
+            members.push((key, self.value(depth + 1)?));
+            self.space();
+            if self.take(b'}') {
+                return Ok(Value::Object(members));
+            }
+            if !self.take(b',') {
+                return Err(self.error("expected `,` or `}`"));
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value<'a>, Error> {
+        self.at += 1;
+        let mut elements = Vec::new();
+        self.space();
+        if self.take(b']') {
+            return Ok(Value::Array(elements));
+        }
+        loop {
+            elements.push(self.value(depth + 1)?);
+            self.space();
+            if self.take(b']') {
+                return Ok(Value::Array(elements));
+            }
+            if !self.take(b',') {
+                return Err(self.error("expected `,` or `]`"));
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<Value<'a>, Error> {
+        let start = self.at;
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _ = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        Ok(Value::Number(&self.text[start..self.at]))
+    }
+
+    fn digits(&mut self) -> Result<(), Error> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(self.error("expected a digit")) }
+    }
+
+    /// Text between quotes: borrowed unless it has escapes.
+    fn string(&mut self) -> Result<Cow<'a, str>, Error> {
+        self.at += 1;
+        let mut owned = String::new();
+        let mut start = self.at;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    let rest = &self.text[start..self.at];
+                    self.at += 1;
+                    return Ok(if owned.is_empty() { Cow::Borrowed(rest) } else { Cow::Owned(owned + rest) });
+                }
+                Some(b'\\') => {
+                    owned.push_str(&self.text[start..self.at]);
+                    owned.push(self.escape()?);
+                    start = self.at;
+                }
+                Some(0..0x20) => return Err(self.error("control character in text")),
+                Some(_) => self.at += 1,
+                None => return Err(self.error("text without end")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, Error> {
+        self.at += 1;
+        let byte = self.peek().ok_or_else(|| self.error("text without end"))?;
+        let char = match byte {
+            b'"' | b'\\' | b'/' => byte as char,
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => return self.unicode(),
+            _ => return Err(self.error("unknown escape")),
+        };
+        self.at += 1;
+        Ok(char)
+    }
+
+    /// `uXXXX`, and where it is the first half of a pair the second one too.
+    fn unicode(&mut self) -> Result<char, Error> {
+        let high = self.hex4()?;
+        if !(0xD800..0xDC00).contains(&high) {
+            return char::from_u32(high).ok_or_else(|| self.error("lone surrogate"));
+        }
+        if !(self.take(b'\\') && self.peek() == Some(b'u')) {
+            return Err(self.error("lone surrogate"));
+        }
+        let low = self.hex4()?;
+        if !(0xDC00..0xE000).contains(&low) {
+            return Err(self.error("lone surrogate"));
+        }
+        char::from_u32(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)).ok_or_else(|| self.error("lone surrogate"))
+    }
+
+    fn hex4(&mut self) -> Result<u32, Error> {
+        self.at += 1;
+        let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or_else(|| self.error("text without end"))?;
+        let mut code = 0;
+        for &digit in digits {
+            let value = (digit as char).to_digit(16).ok_or_else(|| self.error("expected four hex digits"))?;
+            code = code * 16 + value;
+        }
+        self.at += 4;
+        Ok(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_rfc_8259_allows() {
+        let value = Value::parse(br#" {"a": [1, -0.5e3, true, null], "b": "x\u00e9\ud83d\ude00\n", "a": {}} "#).unwrap();
+        assert_eq!(value.get("a"), Some(&Value::Object(vec![])), "the last duplicate counts");
+        assert_eq!(value.get("b").and_then(Value::as_str), Some("xé😀\n"));
+        let Value::Object(members) = &value else { panic!("{value:?}") };
+        let elements = members[0].1.elements();
+        assert_eq!(elements[0].as_i64(), Some(1));
+        assert_eq!((elements[1].as_i64(), elements[1].as_f64()), (None, Some(-500.0)));
+        assert_eq!((elements[2].as_bool(), &elements[3]), (Some(true), &Value::Null));
+    }
+
+    #[test]
+    fn whole_numbers_are_exact_to_64_bits() {
+        let check = |text: &str, expected| assert_eq!(Value::parse(text.as_bytes()).unwrap().as_i64(), expected, "{text}");
+        check("9007199254740993", Some(9_007_199_254_740_993));
+        check("-9223372036854775808", Some(i64::MIN));
+        check("9223372036854775808", None);
+        check("1.0", None);
+        check("1e2", None);
+    }
+
+    #[test]
+    fn says_what_is_wrong_and_where() {
+        let check = |text: &str, expected: &str| assert_eq!(Value::parse(text.as_bytes()).unwrap_err().to_string(), expected, "{text}");
+        check("", "expected a value at byte 0");
+        check("{\"a\" 1}", "expected `:` at byte 5");
+        check("[1 2]", "expected `,` or `]` at byte 3");
+        check("{\"a\":1,}", "expected a key at byte 7");
+        check("01", "more text after the value at byte 1");
+        check("-", "expected a digit at byte 1");
+        check("1.", "expected a digit at byte 2");
+        check("\"abc", "text without end at byte 4");
+        check("\"\\", "text without end at byte 2");
+        check("\"\\u12", "text without end at byte 3");
+        check("\"\\ud800x\"", "lone surrogate at byte 7");
+        check("\"\\ud800\\u0041\"", "lone surrogate at byte 13");
+        check("\"\\x\"", "unknown escape at byte 2");
+        check("\"\n\"", "control character in text at byte 1");
+        check(&"[".repeat(100_000), "nested more than 128 deep at byte 129");
+        assert_eq!(Value::parse(b"\"\xff\"").unwrap_err(), Error { offset: 1, what: "broken UTF-8" });
+    }
+}

@@ -1,0 +1,2 @@
+//! Testing a plugin natively, with `cargo test`.
+pub mod recorder;
