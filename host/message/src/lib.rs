@@ -19,7 +19,7 @@ mod writer;
 
 pub use error::{Fault, MessageError, Problem};
 pub use field::{FieldRef, Value, Values};
-//pub use matcher::{Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches, limits};
+pub use matcher::{Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches, limits};
 pub use proto::ValueType;
 pub use reader::{Fields, MessageRef, SEVERITY_DEFAULT};
 pub use writer::MessageWriter;
