@@ -1,0 +1,328 @@
+//! From rows, cell by cell, to the columns of a batch.
+
+use crate::columns::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Columns};
+use crate::plan::{ColumnKind, ColumnRequest, Shape};
+
+/// Collects rows for one plugin. It keeps its memory from batch to batch: in steady state nothing is allocated.
+///
+/// For each row push the cells that are there, in any order, then [`finish_row`](Self::finish_row), or
+/// [`abandon_row`](Self::abandon_row) when a required one is missing. What was not pushed is null. A cell whose kind is not
+/// the column's, text that is not UTF-8, and a second cell for a column of shape one are ignored. Numbers of columns must be
+/// those of the plan; others panic.
+#[derive(Debug)]
+pub struct ColumnsBuilder {
+    columns: Vec<Column>,
+    rows: u32,
+    byte_len: usize,
+    /// Emptied lists that came back through [`recycle`](Self::recycle).
+    spare: Columns,
+}
+
+impl ColumnsBuilder {
+    /// A builder for the columns of a plan.
+    pub fn new(requests: &[ColumnRequest]) -> Self {
+        let columns = requests.iter().map(|request| Column::new(request.kind, request.shape)).collect();
+        Self { columns, rows: 0, byte_len: 0, spare: Columns::default() }
+    }
+
+    /// A cell of an int64 column.
+    #[inline]
+    pub fn int64(&mut self, column: usize, value: Option<i64>) {
+        self.columns[column].fixed(ColumnKind::Int64, value.map(i64::to_le_bytes));
+    }
+
+    /// A cell of a float64 column.
+    #[inline]
+    pub fn float64(&mut self, column: usize, value: Option<f64>) {
+        self.columns[column].fixed(ColumnKind::Float64, value.map(f64::to_le_bytes));
+    }
+
+    /// A cell of a boolean column.
+    #[inline]
+    pub fn boolean(&mut self, column: usize, value: Option<bool>) {
+        self.columns[column].fixed(ColumnKind::Boolean, value.map(|value| [u8::from(value)]));
+    }
+
+    /// A cell of a text, bytes or json column.
+    #[inline]
+    pub fn bytes(&mut self, column: usize, value: Option<&[u8]>) {
+        self.columns[column].bytes(value);
+    }
+
+    /// The cells pushed until [`end_run`](Self::end_run) are this row's run of a many or entries column.
+    #[inline]
+    pub fn begin_run(&mut self, column: usize) {
+        self.columns[column].begin_run();
+    }
+
+    /// The key of the next cell of an entries column. A key that is not UTF-8 is empty.
+    #[inline]
+    pub fn entry(&mut self, column: usize, key: &[u8]) {
+        self.columns[column].entry(key);
+    }
+
+    /// Ends a run; an empty one is not null.
+    #[inline]
+    pub fn end_run(&mut self, column: usize) {
+        self.columns[column].end_run();
+    }
+
+    /// Whether a column of the row begun has a value that is not null.
+    pub fn has_value(&self, column: usize) -> bool {
+        let column = &self.columns[column];
+        column.valid.len() > self.rows as usize && column.valid.last() == Some(&1)
+    }
+
+    /// The row is complete; what was not pushed is null.
+    pub fn finish_row(&mut self) {
+        self.rows += 1;
+        let rows = self.rows as usize;
+        self.byte_len = self.columns.iter_mut().map(|column| column.finish_row(rows)).sum();
+    }
+
+    /// Takes back the cells of the row begun.
+    pub fn abandon_row(&mut self) {
+        let rows = self.rows as usize;
+        self.columns.iter_mut().for_each(|column| column.abandon_row(rows));
+    }
+
+    /// Finished rows.
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Bytes of the finished rows, as they will cross.
+    pub fn byte_len(&self) -> usize {
+        self.byte_len
+    }
+
+    /// Whether the batch has to go now: [`BATCH_ROWS_MAX`] rows or [`BATCH_BYTES_MAX`] bytes.
+    pub fn is_full(&self) -> bool {
+        self.rows >= BATCH_ROWS_MAX || self.byte_len >= BATCH_BYTES_MAX
+    }
+
+    /// The finished rows as columns; the builder is empty then. A row begun is lost.
+    pub fn take(&mut self) -> Columns {
+        let mut out = std::mem::take(&mut self.spare);
+        self.take_into(&mut out);
+        out
+    }
+
+    /// As [`take`](Self::take), into lists whose memory is reused.
+    pub fn take_into(&mut self, out: &mut Columns) {
+        self.abandon_row();
+        out.clear();
+        self.columns.iter().for_each(|column| column.append(out));
+        self.columns.iter().for_each(|column| out.bits.extend_from_slice(&column.valid));
+        self.columns.iter_mut().for_each(Column::clear);
+        (self.rows, self.byte_len) = (0, 0);
+    }
+
+    /// Gives the lists of a batch back, so that the next [`take`](Self::take) allocates nothing.
+    pub fn recycle(&mut self, columns: Columns) {
+        self.spare = columns;
+    }
+}
+
+/// The cells of one column so far.
+#[derive(Debug)]
+struct Column {
+    kind: ColumnKind,
+    shape: Shape,
+    cells: Cells,
+    /// Keys of an entries column, in step with `cells`.
+    keys: Cells,
+    /// A byte a row.
+    valid: Vec<u8>,
+    /// Where each row's run ends, counted in cells.
+    ends: Vec<u32>,
+    in_run: bool,
+}
+
+impl Column {
+    fn new(kind: ColumnKind, shape: Shape) -> Self {
+        let (cells, keys) = (Cells::new(width(kind)), Cells::new(None));
+        Self { kind, shape, cells, keys, valid: Vec::new(), ends: Vec::new(), in_run: false }
+    }
+
+    fn fixed<const N: usize>(&mut self, kind: ColumnKind, value: Option<[u8; N]>) {
+        if self.kind == kind && self.accepts(value.is_some()) {
+            self.cells.data.extend_from_slice(&value.unwrap_or([0; N]));
+        }
+    }
+
+    fn bytes(&mut self, value: Option<&[u8]>) {
+        let is_text = matches!(self.kind, ColumnKind::Text | ColumnKind::Json);
+        let value = value.filter(|value| !is_text || simdutf8::basic::from_utf8(value).is_ok());
+        if self.kind.is_in_arena() && self.accepts(value.is_some()) {
+            self.cells.push(value.unwrap_or_default());
+        }
+    }
+
+    /// Makes room for a cell: marks the row's validity, or gives the cell a key where its column has keys.
+    fn accepts(&mut self, is_valid: bool) -> bool {
+        match self.shape {
+            // `ends` counts the row begun too, so that a second cell of one row is noticed.
+            Shape::One if self.ends.len() == self.valid.len() => {
+                self.valid.push(u8::from(is_valid));
+                true
+            }
+            Shape::One => false,
+            Shape::Many => self.in_run,
+            Shape::Entries => {
+                if self.in_run && self.keys.len() == self.cells.len() {
+                    self.keys.push(&[]);
+                }
+                self.in_run
+            }
+        }
+    }
+
+    fn begin_run(&mut self) {
+        self.in_run = self.shape != Shape::One && self.ends.len() == self.valid.len();
+    }
+
+    fn entry(&mut self, key: &[u8]) {
+        if !self.in_run || self.shape != Shape::Entries {
+            return;
+        }
+        self.fill_last_entry();
+        let key = if simdutf8::basic::from_utf8(key).is_ok() { key } else { &[] };
+        self.keys.push(key);
+    }
+
+    /// A key without a value gets a null one.
+    fn fill_last_entry(&mut self) {
+        if self.keys.len() > self.cells.len() {
+            self.cells.push_null();
+        }
+    }
+
+    fn end_run(&mut self) {
+        if self.in_run {
+            self.fill_last_entry();
+            self.valid.push(1);
+            self.in_run = false;
+        }
+    }
+
+    /// Completes the row and answers the bytes of the column.
+    fn finish_row(&mut self, rows: usize) -> usize {
+        self.end_run();
+        if self.valid.len() < rows {
+            self.valid.push(0);
+            if self.shape == Shape::One {
+                self.cells.push_null();
+            }
+        }
+        self.ends.push(self.cells.len() as u32);
+        self.byte_len()
+    }
+
+    fn byte_len(&self) -> usize {
+        let spans = if self.shape == Shape::One { 0 } else { 4 * (self.ends.len() + 1) };
+        let keys = if self.shape == Shape::Entries { self.keys.byte_len() } else { 0 };
+        self.cells.byte_len() + self.valid.len() + spans + keys
+    }
+
+    fn abandon_row(&mut self, rows: usize) {
+        let cells = self.ends.last().map_or(0, |end| *end as usize);
+        self.cells.truncate(cells);
+        if self.shape == Shape::Entries {
+            self.keys.truncate(cells);
+        }
+        self.valid.truncate(rows);
+        self.in_run = false;
+    }
+
+    fn append(&self, out: &mut Columns) {
+        if self.shape != Shape::One {
+            out.spans.extend_from_slice(&[0; 4]);
+            self.ends.iter().for_each(|end| out.spans.extend_from_slice(&end.to_le_bytes()));
+        }
+        if self.shape == Shape::Entries {
+            self.keys.append_to_arena(out);
+        }
+        match self.kind {
+            ColumnKind::Int64 => out.int64s.extend_from_slice(&self.cells.data),
+            ColumnKind::Float64 => out.float64s.extend_from_slice(&self.cells.data),
+            ColumnKind::Boolean => out.bits.extend_from_slice(&self.cells.data),
+            ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => self.cells.append_to_arena(out),
+        }
+    }
+
+    fn clear(&mut self) {
+        let Self { kind: _, shape: _, cells, keys, valid, ends, in_run } = self;
+        cells.truncate(0);
+        keys.truncate(0);
+        valid.clear();
+        ends.clear();
+        *in_run = false;
+    }
+}
+
+/// Bytes of a cell of a kind that has a fixed width.
+fn width(kind: ColumnKind) -> Option<usize> {
+    match kind {
+        ColumnKind::Int64 | ColumnKind::Float64 => Some(8),
+        ColumnKind::Boolean => Some(1),
+        ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => None,
+    }
+}
+
+/// Cells one behind the other, of a fixed width or with the end of each.
+#[derive(Debug)]
+struct Cells {
+    width: Option<usize>,
+    data: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Cells {
+    fn new(width: Option<usize>) -> Self {
+        Self { width, data: Vec::new(), ends: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.width.map_or(self.ends.len(), |width| self.data.len() / width)
+    }
+
+    fn push(&mut self, cell: &[u8]) {
+        self.data.extend_from_slice(cell);
+        self.ends.push(self.data.len() as u32);
+    }
+
+    fn push_null(&mut self) {
+        match self.width {
+            Some(width) => self.data.extend_from_slice(&[0; 8][..width]),
+            None => self.push(&[]),
+        }
+    }
+
+    fn truncate(&mut self, cells: usize) {
+        let bytes = match self.width {
+            Some(width) => cells * width,
+            None => {
+                self.ends.truncate(cells);
+                self.ends.last().map_or(0, |end| *end as usize)
+            }
+        };
+        self.data.truncate(bytes);
+    }
+
+    fn byte_len(&self) -> usize {
+        self.data.len() + self.width.map_or(4 * (self.ends.len() + 1), |_| 0)
+    }
+
+    /// Appends the cells of a column without width: its offsets, moved to where its bytes lie in the arena.
+    fn append_to_arena(&self, out: &mut Columns) {
+        let base = out.arena.len() as u32;
+        out.offsets.extend_from_slice(&base.to_le_bytes());
+        self.ends.iter().for_each(|end| out.offsets.extend_from_slice(&(base + end).to_le_bytes()));
+        out.arena.extend_from_slice(&self.data);
+    }
+}
+
+#[cfg(test)]
+#[path = "builder_tests.rs"]
+mod tests;

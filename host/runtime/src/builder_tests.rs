@@ -1,0 +1,118 @@
+use super::*;
+
+fn request(kind: ColumnKind, shape: Shape) -> ColumnRequest {
+    ColumnRequest { path: "/x".into(), kind, shape, required: false }
+}
+
+fn u32s(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn all_kinds() -> ColumnsBuilder {
+    use ColumnKind::*;
+    ColumnsBuilder::new(&[
+        request(Int64, Shape::One),
+        request(Text, Shape::One),
+        request(Boolean, Shape::One),
+        request(Float64, Shape::Many),
+        request(Int64, Shape::Entries),
+        request(Bytes, Shape::One),
+    ])
+}
+
+fn fill(builder: &mut ColumnsBuilder) {
+    builder.int64(0, Some((1 << 53) + 1));
+    builder.bytes(1, Some(b"ab"));
+    builder.boolean(2, Some(true));
+    builder.begin_run(3);
+    builder.float64(3, Some(1.5));
+    builder.float64(3, None);
+    builder.end_run(3);
+    builder.begin_run(4);
+    builder.entry(4, b"k");
+    builder.int64(4, Some(7));
+    builder.entry(4, b"only-key");
+    builder.end_run(4);
+    builder.bytes(5, Some(&[0xff]));
+    builder.finish_row();
+    builder.bytes(1, Some(b"c"));
+    builder.begin_run(3);
+    builder.end_run(3);
+    builder.finish_row();
+}
+
+#[test]
+fn the_bytes_are_those_of_the_contract() {
+    let mut builder = all_kinds();
+    fill(&mut builder);
+    let announced = builder.byte_len();
+    let columns = builder.take();
+    let int64s: Vec<u8> = [(1_i64 << 53) + 1, 0, 7, 0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    assert_eq!(columns.int64s, int64s);
+    assert_eq!(columns.float64s, [1.5_f64, 0.0].map(f64::to_le_bytes).concat());
+    assert_eq!(columns.bits, [1, 0, /* validity */ 1, 0, 1, 1, 1, 0, 1, 1, 1, 0, 1, 0]);
+    assert_eq!(columns.spans, u32s(&[0, 2, 2, /* entries */ 0, 2, 2]));
+    assert_eq!(columns.offsets, u32s(&[0, 2, 3, /* keys */ 3, 4, 12, /* bytes */ 12, 13, 13]));
+    assert_eq!(columns.arena, b"abckonly-key\xff");
+    assert_eq!(announced, columns.byte_len());
+    assert_eq!((builder.rows(), builder.byte_len()), (0, 0));
+}
+
+#[test]
+fn an_abandoned_row_leaves_no_trace() {
+    let (mut with, mut without) = (all_kinds(), all_kinds());
+    fill(&mut with);
+    with.int64(0, Some(9));
+    with.bytes(1, Some(b"lost"));
+    with.begin_run(4);
+    with.entry(4, b"lost");
+    with.abandon_row();
+    fill(&mut with);
+    fill(&mut without);
+    fill(&mut without);
+    assert_eq!(with.take(), without.take());
+}
+
+#[test]
+fn wrong_cells_are_ignored() {
+    let mut builder = all_kinds();
+    builder.int64(1, Some(1));
+    builder.bytes(1, Some(b"\xff"));
+    builder.float64(0, Some(1.0));
+    builder.int64(0, Some(1));
+    builder.int64(0, Some(2));
+    builder.float64(3, Some(1.0));
+    assert!(builder.has_value(0) && !builder.has_value(1) && !builder.has_value(2));
+    builder.finish_row();
+    let columns = builder.take();
+    assert_eq!(columns.int64s, 1_i64.to_le_bytes());
+    assert_eq!(columns.offsets, u32s(&[0, 0, 0, 0, 0]));
+    assert_eq!(columns.bits, [0, 1, 0, 0, 0, 0, 0]);
+    assert!(columns.float64s.is_empty());
+}
+
+#[test]
+fn a_batch_ends_by_rows_or_bytes() {
+    let mut builder = ColumnsBuilder::new(&[request(ColumnKind::Bytes, Shape::One)]);
+    builder.bytes(0, Some(&vec![0; BATCH_BYTES_MAX]));
+    assert!(!builder.is_full());
+    builder.finish_row();
+    assert!(builder.is_full());
+    drop(builder.take());
+    assert!(!builder.is_full());
+    (0..BATCH_ROWS_MAX).for_each(|_| builder.finish_row());
+    assert!(builder.is_full() && builder.byte_len() < BATCH_BYTES_MAX);
+}
+
+#[test]
+fn recycled_lists_are_used_again() {
+    let mut builder = all_kinds();
+    fill(&mut builder);
+    let first = builder.take();
+    let (before, arena) = (first.clone(), first.arena.as_ptr());
+    builder.recycle(first);
+    fill(&mut builder);
+    let second = builder.take();
+    assert_eq!(second, before);
+    assert_eq!(second.arena.as_ptr(), arena);
+}
