@@ -16,7 +16,7 @@ pub(crate) use value::value;
 use crate::captures::{Captures, NOTHING, QUIET};
 use crate::cursor::{Cursor, Fault, Safe};
 use crate::padded::Padded;
-use crate::program::{Node, Program};
+use crate::program::Program;
 use crate::span::{Deferred, Member, Refusal, Span};
 use log::Log;
 

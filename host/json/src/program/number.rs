@@ -83,7 +83,7 @@ impl NumberRules {
     }
 
     /// Whether any number is accepted.
-    pub(crate) fn accepts(&self, number: Number) -> bool {
+    pub fn accepts(&self, number: Number) -> bool {
         let Self { lower, upper, multiple_of, allowed, least: _, greatest: _, is_range: _ } = self;
         lower.iter().all(|bound| is_within(number.compare(bound.value), Ordering::Greater, bound.is_exclusive))
             && upper.iter().all(|bound| is_within(number.compare(bound.value), Ordering::Less, bound.is_exclusive))
