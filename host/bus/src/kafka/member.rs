@@ -1,0 +1,441 @@
+//! A member of a group.
+
+use super::{
+    admin::{Isolation, Wanted},
+    checkpoints::Checkpoints,
+    cluster::Cluster,
+    errors::{meaning, unavailable},
+    fetch::Waiting,
+    group::{GroupConsumer, Rebalance},
+    produce,
+    transaction::{Outcome, Transactions},
+};
+use crate::{BusError, Event, Member, Step, TopicPartition};
+use bytes::Bytes;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{Consumer, ConsumerGroupMetadata},
+    error::{KafkaError, RDKafkaErrorCode as Code},
+};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A seek right after an assignment finds librdkafka not ready for so long at most.
+const SEEK_MAX: Duration = Duration::from_secs(5);
+const SEEK_INTERVAL: Duration = Duration::from_millis(10);
+/// A look at the group between two waits for its positions.
+const POSITIONS_WAIT: Duration = Duration::from_secs(1);
+
+/// and how long it lasts at most until the next look.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What the member does at its next poll.
+enum Phase {
+    /// It reads.
+    Reading,
+    /// It was told that it loses its partitions. `by_group`: to others; else it starts over with them.
+    Revoked { by_group: bool },
+    /// It owns partitions and asks where to begin.
+    Asking(Vec<TopicPartition>),
+    /// It was told what it owns and may still change where to begin.
+    Assigned,
+}
+
+/// A partition that the member owns.
+struct Owned {
+    /// The next offset that is delivered.
+    next: i64,
+    /// What the group has committed, or where it began.
+    committed: i64,
+    is_paused: bool,
+}
+
+/// A step whose commit was not answered: its label is looked for among the committed positions.
+struct Doubt {
+    label: String,
+    partition: TopicPartition,
+}
+
+pub(super) struct KafkaMember {
+    cluster: Arc<Cluster>,
+    group: String,
+    consumer: GroupConsumer,
+    phase: Phase,
+    owned: BTreeMap<TopicPartition, Owned>,
+    membership: Option<ConsumerGroupMetadata>,
+    waiting: Waiting,
+    refused: Option<KafkaError>,
+    transactions: Transactions,
+    checkpoints: Checkpoints,
+    /// The member must start over with its partitions: what it was told about a step is not what became of it.
+    must_restart: bool,
+    doubt: Option<Doubt>,
+    steps: u64,
+    label: String,
+}
+
+impl KafkaMember {
+    /// # Errors
+    /// When a topic is not there or no broker answers.
+    pub(super) fn join(cluster: &Arc<Cluster>, group: &str, topics: &[&str]) -> Result<Self, BusError> {
+        let topics: Vec<String> = topics.iter().map(|topic| cluster.full(topic)).collect();
+        topics.iter().try_for_each(|topic| cluster.partitions(topic).map(|_| ()))?;
+        let checkpoints = Checkpoints::new(cluster, group)?;
+        let mut transactions = Transactions::new(cluster, cluster.new_member(group));
+        transactions.restart()?;
+        Ok(Self {
+            consumer: GroupConsumer::new(cluster, group, &topics)?,
+            cluster: Arc::clone(cluster),
+            group: group.to_owned(),
+            phase: Phase::Reading,
+            owned: BTreeMap::new(),
+            membership: None,
+            waiting: Waiting::default(),
+            refused: None,
+            transactions,
+            checkpoints,
+            must_restart: false,
+            doubt: None,
+            steps: 0,
+            label: uuid::Uuid::new_v4().simple().to_string(),
+        })
+    }
+
+    fn full(&self, partition: &TopicPartition) -> String {
+        self.cluster.full(&partition.topic)
+    }
+
+    /// A list for librdkafka.
+    fn list<'p>(&self, partitions: impl IntoIterator<Item = (&'p TopicPartition, i64)>) -> Result<TopicPartitionList, BusError> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in partitions {
+            let added = list.add_partition_offset(&self.full(partition), partition.partition as i32, Offset::Offset(offset));
+            added.map_err(|error| BusError::Unusable(format!("position {offset} of {}: {error}", name(partition))))?;
+        }
+        Ok(list)
+    }
+
+    fn owned_mut(&mut self, partition: &TopicPartition) -> Result<&mut Owned, BusError> {
+        self.owned.get_mut(partition).ok_or_else(|| BusError::Fenced(format!("{} is not owned by this member", name(partition))))
+    }
+
+    // What the last event left to do, and what the group decided.
+
+    /// Does what the event before announced.
+    fn settle_phase(&mut self) -> Result<(), BusError> {
+        match self.phase {
+            Phase::Reading | Phase::Asking(_) => Ok(()),
+            Phase::Revoked { by_group: true } => self.give_up(),
+            Phase::Revoked { by_group: false } => {
+                self.phase = Phase::Asking(self.owned.keys().cloned().collect());
+                Ok(())
+            }
+            Phase::Assigned => self.begin_reading(),
+        }
+    }
+
+    fn give_up(&mut self) -> Result<(), BusError> {
+        self.owned.clear();
+        self.membership = None;
+        self.phase = Phase::Reading;
+        self.consumer.unassign().map_err(|error| meaning(&format!("group {}", self.group), &error))
+    }
+
+    fn begin_reading(&mut self) -> Result<(), BusError> {
+        let list = self.list(self.owned.iter().map(|(partition, owned)| (partition, owned.next)))?;
+        let what = format!("group {}", self.group);
+        self.consumer.assign(&list).map_err(|error| meaning(&what, &error))?;
+        self.phase = Phase::Reading;
+        let paused = self.list(self.owned.iter().filter(|(_, owned)| owned.is_paused).map(|(partition, owned)| (partition, owned.next)))?;
+        if paused.count() > 0 {
+            self.consumer.pause(&paused).map_err(|error| meaning(&what, &error))?;
+        }
+        Ok(())
+    }
+
+    /// The event that the group's decisions make now, if any.
+    fn decided(&mut self) -> Result<Option<Event>, BusError> {
+        if let Phase::Asking(partitions) = &self.phase {
+            let partitions = partitions.clone();
+            return self.assigned(&partitions);
+        }
+        if std::mem::take(&mut self.must_restart) && !self.owned.is_empty() {
+            return Ok(Some(self.revoked(false)));
+        }
+        match self.consumer.decision() {
+            None => Ok(None),
+            Some(Rebalance::Revoked) if self.owned.is_empty() => self.give_up().map(|()| None),
+            Some(Rebalance::Revoked) => Ok(Some(self.revoked(true))),
+            Some(Rebalance::Assigned(list, membership)) => {
+                self.membership = membership;
+                let partitions: Vec<_> = list.elements().iter().filter_map(|found| self.partition(found.topic(), found.partition())).collect();
+                self.phase = Phase::Asking(partitions.clone());
+                self.assigned(&partitions)
+            }
+        }
+    }
+
+    fn partition(&self, full: &str, partition: i32) -> Option<TopicPartition> {
+        Some(TopicPartition { topic: Arc::from(self.cluster.short(full)?), partition: u32::try_from(partition).ok()? })
+    }
+
+    fn revoked(&mut self, by_group: bool) -> Event {
+        self.waiting.clear();
+        self.refused = None;
+        self.phase = Phase::Revoked { by_group };
+        Event::Revoked(self.owned.keys().cloned().collect())
+    }
+
+    /// Asks where the group's positions are; `None` while an open transaction of the last owner keeps them unsettled.
+    fn assigned(&mut self, partitions: &[TopicPartition]) -> Result<Option<Event>, BusError> {
+        let Some(positions) = self.positions(partitions)? else { return Ok(None) };
+        self.checkpoints.clear();
+        self.waiting.clear();
+        let owned = |&next: &i64| Owned { next, committed: next, is_paused: false };
+        self.owned = positions.iter().map(|(partition, next)| (partition.clone(), owned(next))).collect();
+        self.phase = Phase::Assigned;
+        Ok(Some(Event::Assigned(positions)))
+    }
+
+    fn positions(&self, partitions: &[TopicPartition]) -> Result<Option<Vec<(TopicPartition, i64)>>, BusError> {
+        if partitions.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let list = self.list(partitions.iter().map(|partition| (partition, 0)))?;
+        let found = match self.consumer.committed_offsets(list, POSITIONS_WAIT) {
+            Ok(found) => found,
+            Err(error) if is_unsettled(&error) => return Ok(None),
+            Err(error) => return Err(meaning(&format!("the positions of group {}", self.group), &error)),
+        };
+        let starts = self.starts(partitions)?;
+        let mut positions = Vec::new();
+        for (partition, start) in partitions.iter().zip(starts) {
+            let Some(found) = found.find_partition(&self.full(partition), partition.partition as i32) else { return Ok(None) };
+            match (found.error(), found.offset()) {
+                (Err(error), _) if is_unsettled(&error) => return Ok(None),
+                (Err(error), _) => return Err(meaning(&name(partition), &error)),
+                (Ok(()), Offset::Offset(offset)) => positions.push((partition.clone(), offset)),
+                (Ok(()), _) => positions.push((partition.clone(), start)),
+            }
+        }
+        Ok(Some(positions))
+    }
+
+    /// The first offsets that are there.
+    fn starts(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, BusError> {
+        let names: Vec<_> = partitions.iter().map(|partition| (self.full(partition), partition.partition)).collect();
+        let asked: Vec<_> = names.iter().map(|(topic, partition)| (topic.as_str(), *partition)).collect();
+        let found = self.cluster.offsets(&asked, Wanted::Earliest, Isolation::Committed)?;
+        let start = |(topic, partition): (String, u32)| found.get(&(topic, partition as i32)).copied();
+        let starts: Option<Vec<i64>> = names.into_iter().map(start).collect();
+        starts.ok_or_else(|| unavailable("the starts of partitions", "a leader does not answer"))
+    }
+
+    // Reading.
+
+    fn fill(&mut self, wait: Duration) {
+        let wait = if matches!(self.phase, Phase::Asking(_)) { wait.min(ASK_INTERVAL) } else { wait };
+        let Self { cluster, consumer, waiting, owned, .. } = self;
+        let owner = |full: &str, partition: u32| {
+            let topic = Arc::from(cluster.short(full)?);
+            let (partition, owned) = owned.get_key_value(&TopicPartition { topic, partition })?;
+            Some((partition.clone(), owned.next))
+        };
+        self.refused = waiting.fill(consumer, wait, owner).err();
+    }
+
+    fn batch(&mut self) -> Option<Event> {
+        let Self { waiting, owned, .. } = self;
+        let batch = waiting.pop(|partition| owned.get(partition).is_none_or(|owned| owned.is_paused))?;
+        if let (Some(owned), Some(next)) = (owned.get_mut(&batch.partition), batch.next_offset()) {
+            owned.next = next;
+        }
+        self.checkpoints.trim();
+        Some(Event::Batch(batch))
+    }
+
+    /// What the consumer told, where it is for the caller to know.
+    fn refusal(&mut self, error: &KafkaError) -> Result<(), BusError> {
+        match error.rdkafka_error_code() {
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(),
+            Some(Code::BrokerTransportFailure | Code::PollExceeded) => Ok(()),
+            _ => Err(meaning(&format!("group {}", self.group), error)),
+        }
+    }
+
+    /// librdkafka does not say which partition it is.
+    fn out_of_range(&self) -> Result<(), BusError> {
+        for (partition, owned) in &self.owned {
+            if let Some(error) = self.cluster.out_of_range(partition, owned.next)? {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    // Steps.
+
+    /// The positions that go with a step: its own, or one that is committed again, so that the broker compares generations.
+    fn offsets(&self, step: &Step, label: &str) -> Result<(TopicPartitionList, TopicPartition), BusError> {
+        let stranger = step.positions.iter().find(|(partition, _)| !self.owned.contains_key(partition));
+        if let Some((partition, _)) = stranger {
+            return Err(BusError::Fenced(format!("{} is not owned by this member", name(partition))));
+        }
+        let again = self.owned.iter().map(|(partition, owned)| (partition, owned.committed)).next();
+        let own = step.positions.iter().map(|(partition, next)| (partition, *next));
+        let sent: Vec<_> = if step.positions.is_empty() { again.into_iter().collect() } else { own.collect() };
+        let Some((first, _)) = sent.first() else { return Err(BusError::Fenced("this member owns no partition".to_owned())) };
+        let first = (*first).clone();
+        let list = self.list(sent)?;
+        if let Some(mut found) = list.find_partition(&self.full(&first), first.partition as i32) {
+            found.set_metadata(label);
+        }
+        Ok((list, first))
+    }
+
+    fn check(&self, step: &Step) -> Result<(), BusError> {
+        for (to, records) in &step.publish {
+            produce::check_sizes(&to.topic, records)?;
+            self.cluster.check_partition(&self.full(to), to.partition)?;
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, step: &Step) {
+        for (partition, next) in &step.positions {
+            if let Some(owned) = self.owned.get_mut(partition) {
+                owned.committed = *next;
+            }
+        }
+    }
+
+    /// Finds out what became of a step whose commit was not answered.
+    ///
+    /// # Errors
+    /// When no broker answers: the doubt stays.
+    fn resolve(&mut self) -> Result<bool, BusError> {
+        let Some(doubt) = &self.doubt else { return Ok(false) };
+        self.transactions.restart()?;
+        let list = self.list([(&doubt.partition, 0)])?;
+        let what = format!("the positions of group {}", self.group);
+        let found = self.consumer.committed_offsets(list, self.cluster.timeout()).map_err(|error| meaning(&what, &error))?;
+        let happened = found.elements().iter().any(|found| found.metadata() == doubt.label);
+        self.doubt = None;
+        Ok(happened)
+    }
+
+    /// Before anything else is done: the caller was told that the step failed, so it starts over.
+    fn clear_doubt(&mut self) -> Result<(), BusError> {
+        if self.doubt.is_some() {
+            self.resolve()?;
+            self.must_restart = true;
+        }
+        Ok(())
+    }
+}
+
+impl Member for KafkaMember {
+    fn poll(&mut self, wait: Duration) -> Result<Event, BusError> {
+        let deadline = Instant::now() + wait;
+        self.checkpoints.expire();
+        self.clear_doubt()?;
+        self.settle_phase()?;
+        loop {
+            if let Some(event) = self.decided()? {
+                return Ok(event);
+            }
+            if let Some(event) = self.batch() {
+                return Ok(event);
+            }
+            if let Some(error) = self.refused.take() {
+                self.refusal(&error)?;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.fill(left);
+            if left.is_zero() {
+                return Ok(self.decided()?.or_else(|| self.batch()).unwrap_or(Event::Idle));
+            }
+        }
+    }
+
+    fn commit(&mut self, step: Step) -> Result<(), BusError> {
+        if step.is_empty() {
+            return Ok(());
+        }
+        if self.doubt.is_some() || self.must_restart {
+            return Err(BusError::Fenced("the member starts over after a step that failed: poll it".to_owned()));
+        }
+        self.check(&step)?;
+        self.steps += 1;
+        let label = format!("{}/{}", self.label, self.steps);
+        let (offsets, partition) = self.offsets(&step, &label)?;
+        let Some(membership) = &self.membership else { return Err(BusError::Fenced("the group has put this member out".to_owned())) };
+        self.checkpoints.expire();
+        let refusal = match self.transactions.run(&step, &self.checkpoints, &offsets, membership) {
+            Outcome::Committed => None,
+            Outcome::Refused(error) => Some(error),
+            Outcome::Lost(error) => {
+                self.must_restart = true;
+                Some(error)
+            }
+            Outcome::Unknown(error) => {
+                self.doubt = Some(Doubt { label, partition });
+                Some(error).filter(|_| !matches!(self.resolve(), Ok(true)))
+            }
+        };
+        refusal.map_or_else(|| Ok(self.committed(&step)), Err)
+    }
+
+    fn checkpoint(&mut self, key: &str) -> Result<Option<Bytes>, BusError> {
+        self.clear_doubt()?;
+        self.checkpoints.get(key)
+    }
+
+    fn seek(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {
+        self.owned_mut(partition)?.next = offset;
+        self.waiting.forget(partition);
+        if !matches!(self.phase, Phase::Reading) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        loop {
+            let list = self.list([(partition, offset)])?;
+            let sought = self.consumer.seek_partitions(list, SEEK_MAX);
+            let refused = match &sought {
+                Ok(list) => list.elements().iter().find_map(|found| found.error().err()),
+                Err(error) => Some(error.clone()),
+            };
+            match refused {
+                None => return Ok(()),
+                Some(_) if started.elapsed() < SEEK_MAX => thread::sleep(SEEK_INTERVAL),
+                Some(error) => return Err(meaning(&name(partition), &error)),
+            }
+        }
+    }
+
+    fn pause(&mut self, partition: &TopicPartition, paused: bool) -> Result<(), BusError> {
+        let owned = self.owned_mut(partition)?;
+        let (changed, next) = (owned.is_paused != paused, owned.next);
+        owned.is_paused = paused;
+        if !changed || !matches!(self.phase, Phase::Reading) {
+            return Ok(());
+        }
+        let list = self.list([(partition, next)])?;
+        let done = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        done.map_err(|error| meaning(&name(partition), &error))
+    }
+}
+
+fn name(partition: &TopicPartition) -> String {
+    format!("topic {} partition {}", partition.topic, partition.partition)
+}
+
+/// Whether the last owner's transaction is still open, or the group's coordinator is on its way: ask again.
+fn is_unsettled(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(Code::UnstableOffsetCommit | Code::OperationTimedOut | Code::WaitingForCoordinator | Code::NotCoordinator))
+}

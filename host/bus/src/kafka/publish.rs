@@ -1,0 +1,185 @@
+//! Publishing outside steps: one idempotent producer, one acknowledgement for each call, no allocation a record of our own.
+
+use super::{
+    errors::{logs, meaning},
+    handles::TopicHandles,
+    options::KafkaOptions,
+    produce,
+};
+use crate::{Ack, BusError, Compression, RecordBuf};
+use parking_lot::{Mutex, RwLock};
+use rdkafka::{
+    ClientConfig,
+    config::FromClientConfigAndContext,
+    message::DeliveryResult,
+    producer::{Producer, ProducerContext, ThreadedProducer},
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// How long a bus that is dropped waits for what it has not sent yet.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Publishes; shared by all threads.
+pub(super) struct Publisher {
+    config: ClientConfig,
+    bytes_max: usize,
+    bytes: Arc<AtomicUsize>,
+    running: RwLock<Arc<Running>>,
+}
+
+/// The handles go before the producer they belong to.
+struct Running {
+    handles: TopicHandles,
+    producer: ThreadedProducer<Deliveries>,
+}
+
+/// One call: it is over when none of its records is under way.
+pub(super) struct Call {
+    what: String,
+    under_way: AtomicUsize,
+    bytes: usize,
+    all_bytes: Arc<AtomicUsize>,
+    refused: Mutex<Option<BusError>>,
+    ack: Mutex<Option<Ack>>,
+}
+
+impl Call {
+    /// So many of its records are no longer under way.
+    fn done(&self, count: usize) {
+        if self.under_way.fetch_sub(count, Ordering::AcqRel) > count {
+            return;
+        }
+        self.all_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        if let Some(ack) = self.ack.lock().take() {
+            ack(self.refused.lock().take().map_or(Ok(()), Err));
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.refused.lock().is_some()
+    }
+
+    fn refuse(&self, error: BusError) {
+        self.refused.lock().get_or_insert(error);
+    }
+}
+
+/// Hears of every record of the publisher.
+struct Deliveries;
+
+logs!(Deliveries);
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Arc<Call>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, call: Arc<Call>) {
+        if let Err((error, _)) = result {
+            call.refuse(meaning(&call.what, error));
+        }
+        call.done(1);
+    }
+}
+
+impl Publisher {
+    /// # Errors
+    /// When librdkafka refuses the options.
+    pub(super) fn new(options: &KafkaOptions) -> Result<Self, BusError> {
+        let config = options.publisher();
+        let running = RwLock::new(Running::new(&config)?);
+        Ok(Self { config, bytes_max: options.publish_bytes_max, bytes: Arc::default(), running })
+    }
+
+    /// Bytes that wait for their acknowledgement, and how many may.
+    pub(super) fn load(&self) -> (usize, usize) {
+        (self.bytes.load(Ordering::Relaxed), self.bytes_max)
+    }
+
+    pub(super) fn publish(&self, topic: &str, partition: u32, records: &RecordBuf, compression: Compression, ack: Ack) {
+        let refused = produce::check_sizes(topic, records).and_then(|()| self.admit(records.bytes().len()));
+        if let Err(error) = refused {
+            return ack(Err(error));
+        }
+        let call = Arc::new(Call {
+            what: format!("topic {topic} partition {partition}"),
+            under_way: AtomicUsize::new(records.count() as usize + 1),
+            bytes: records.bytes().len(),
+            all_bytes: Arc::clone(&self.bytes),
+            refused: Mutex::new(None),
+            ack: Mutex::new(Some(ack)),
+        });
+        let running = Arc::clone(&self.running.read());
+        running.send(topic, partition, records, compression, &call);
+        if call.is_refused() && running.is_dead() {
+            self.replace(&running);
+        }
+        call.done(1);
+    }
+
+    /// An empty queue takes a publish of any size.
+    fn admit(&self, bytes: usize) -> Result<(), BusError> {
+        let before = self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        if before == 0 || before + bytes <= self.bytes_max {
+            return Ok(());
+        }
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        Err(BusError::Full(format!("{before} bytes wait for Kafka, at most {} may", self.bytes_max)))
+    }
+
+    /// A fatal error of an idempotent producer is for ever: the next publish gets a new one. The old one is closed on a thread of
+    /// its own, because that takes time.
+    fn replace(&self, dead: &Arc<Running>) {
+        let mut running = self.running.write();
+        if !Arc::ptr_eq(&running, dead) {
+            return;
+        }
+        match Running::new(&self.config) {
+            Ok(new) => {
+                let old = std::mem::replace(&mut *running, new);
+                tracing::warn!("the Kafka producer failed for good and was replaced");
+                std::thread::spawn(move || drop(old));
+            }
+            Err(error) => tracing::error!(%error, "the Kafka producer failed for good and cannot be replaced"),
+        }
+    }
+
+    /// Sends what waits, for a bounded time.
+    pub(super) fn close(&self) {
+        let running = Arc::clone(&self.running.read());
+        if self.bytes.load(Ordering::Acquire) > 0 && running.producer.flush(CLOSE_WAIT).is_err() {
+            tracing::warn!("records were not acknowledged when the Kafka bus was closed");
+        }
+    }
+}
+
+impl Running {
+    fn new(config: &ClientConfig) -> Result<Arc<Self>, BusError> {
+        let producer = ThreadedProducer::from_config_and_context(config, Deliveries);
+        let producer = producer.map_err(|error| BusError::Unusable(format!("librdkafka refuses the options: {error}")))?;
+        Ok(Arc::new(Self { handles: TopicHandles::default(), producer }))
+    }
+
+    fn send(&self, topic: &str, partition: u32, records: &RecordBuf, compression: Compression, call: &Arc<Call>) {
+        let count = records.count() as usize;
+        if let Err(error) = self.handles.ensure(self.producer.client().native_ptr(), topic, compression) {
+            call.refuse(error);
+            return call.done(count);
+        }
+        for (sent, record) in records.iter().enumerate() {
+            let record = produce::record(topic, partition, &record, Arc::clone(call));
+            if let Err((error, _)) = self.producer.send(record) {
+                call.refuse(meaning(&call.what, &error));
+                return call.done(count - sent);
+            }
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.producer.client().fatal_error().is_some()
+    }
+}
