@@ -27,6 +27,9 @@ pub struct RecordRef<'a> {
     header_count: u8,
 }
 
+/// What a record takes beside key, headers and value: length, timestamp, key length, number of headers.
+const FIXED_BYTES: usize = 4 + 8 + 2 + 1;
+
 impl RecordBuf {
     /// Appends a record. A key is at most 65,535 bytes, a header's name 255, and there are at most 255 headers: what is
     /// longer is a mistake of the caller and is cut.
@@ -157,6 +160,11 @@ fn split_header(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
 }
 
 impl<'a> RecordRef<'a> {
+    /// The bytes it takes in its buffer.
+    pub fn encoded_len(&self) -> usize {
+        FIXED_BYTES + self.key.len() + self.headers.len() + self.value.len()
+    }
+
     /// The headers in order.
     pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let mut rest = self.headers;
@@ -208,6 +216,8 @@ mod tests {
         let found: Vec<_> = records.iter().map(|r| (r.timestamp_ms, r.key, r.header("tm-v"), r.value)).collect();
         assert_eq!(found, [(5, &b"key"[..], Some(&b"1"[..]), &b"value"[..]), (-1, b"", None, b"in place")]);
         assert_eq!(records.count(), 2);
+        assert_eq!(records.iter().map(|record| record.encoded_len()).sum::<usize>(), records.bytes().len());
+        assert_eq!(records.largest(), records.iter().map(|record| record.encoded_len() - 4).max().unwrap_or_default());
     }
 
     #[test]

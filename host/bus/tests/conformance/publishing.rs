@@ -71,10 +71,7 @@ pub fn headers_and_empty_keys_come_back(factory: &impl Factory) {
         }
     }
     let headers = [("tm-v", vec![b'1']), ("tm-idx", vec![]), ("tm-v", vec![0, 255])].map(|(name, value)| (name.as_bytes().to_vec(), value));
-    let expected = [
-        (1_700_000_000_001, vec![], vec![], b"bare".to_vec()),
-        (1_700_000_000_002, b"key".to_vec(), headers.to_vec(), vec![]),
-    ];
+    let expected = [(1_700_000_000_001, vec![], vec![], b"bare".to_vec()), (1_700_000_000_002, b"key".to_vec(), headers.to_vec(), vec![])];
     assert_eq!(found, expected);
 }
 
