@@ -126,7 +126,6 @@ impl GraphWriter<'_> {
 
 /// Runs a plugin: what the exported functions call. Public for `export_analysis!` only.
 #[doc(hidden)]
-#[derive(Debug)]
 pub struct Driver<T> {
     plugin: T,
     read: Subscription,
@@ -154,6 +153,10 @@ impl<T: Analysis> Driver<T> {
         T: Timers,
     {
         self.run(|plugin, out| plugin.tick(Time::from_ms(now_ms), out))
+    }
+
+    pub fn columns(&self) -> &[wire::ColumnRequest] {
+        self.read.columns()
     }
 
     pub fn plugin(&mut self) -> &mut T {

@@ -143,7 +143,6 @@ impl Delivery {
 
 /// Runs a plugin: what the exported functions call. Public for `export_output!` only.
 #[doc(hidden)]
-#[derive(Debug)]
 pub struct Driver<T> {
     plugin: T,
     read: Subscription,

@@ -130,7 +130,6 @@ impl Decoded<'_> {
 
 /// Runs a plugin: what the exported functions call. Public for `export_decoder!` only.
 #[doc(hidden)]
-#[derive(Debug)]
 pub struct Driver<T> {
     plugin: T,
     read: Subscription,

@@ -4,5 +4,5 @@
 mod read;
 mod write;
 
-pub use read::{Error, Value, parse_i64};
+pub use read::{Error, Value, elements, members, parse_i64};
 pub use write::{Array, Object, write_text};

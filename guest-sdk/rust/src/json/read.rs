@@ -102,6 +102,52 @@ impl<'a> Value<'a> {
     }
 }
 
+/// The members of an object as keys and the JSON text of their values, in the order of the text; of several of the same name
+/// the last one only. `None` unless the text is an object.
+pub fn members(object: &[u8]) -> Option<Vec<(Cow<'_, str>, &[u8])>> {
+    let mut members: Vec<(Cow<'_, str>, &[u8])> = Vec::new();
+    walk(object, b'{', |key, value| {
+        members.retain(|member| Some(&member.0) != key.as_ref());
+        members.push((key.unwrap_or_default(), value));
+    })?;
+    Some(members)
+}
+
+/// The elements of an array as JSON text. `None` unless the text is an array.
+pub fn elements(array: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut elements = Vec::new();
+    walk(array, b'[', |_, value| elements.push(value))?;
+    Some(elements)
+}
+
+/// Calls for every member or element with its text.
+fn walk<'a>(text: &'a [u8], open: u8, mut each: impl FnMut(Option<Cow<'a, str>>, &'a [u8])) -> Option<()> {
+    let mut reader = Reader { text: std::str::from_utf8(text).ok()?, at: 0 };
+    let close = if open == b'{' { b'}' } else { b']' };
+    reader.space();
+    if !reader.take(open) {
+        return None;
+    }
+    reader.space();
+    if reader.take(close) {
+        return Some(());
+    }
+    loop {
+        let key = if open == b'{' { Some(reader.key().ok()?) } else { None };
+        reader.space();
+        let start = reader.at;
+        reader.value(1).ok()?;
+        each(key, &text[start..reader.at]);
+        reader.space();
+        if reader.take(close) {
+            return Some(());
+        }
+        if !reader.take(b',') {
+            return None;
+        }
+    }
+}
+
 /// A whole number in decimal digits, as JSON writes it: no leading `+`.
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     if text.first() == Some(&b'+') {
@@ -170,15 +216,7 @@ impl<'a> Reader<'a> {
             return Ok(Value::Object(members));
         }
         loop {
-            self.space();
-            if self.peek() != Some(b'"') {
-                return Err(self.error("expected a key"));
-            }
-            let key = self.string()?;
-            self.space();
-            if !self.take(b':') {
-                return Err(self.error("expected `:`"));
-            }
+            let key = self.key()?;
             members.push((key, self.value(depth + 1)?));
             self.space();
             if self.take(b'}') {
@@ -188,6 +226,17 @@ impl<'a> Reader<'a> {
                 return Err(self.error("expected `,` or `}`"));
             }
         }
+    }
+
+    /// A member's key and the colon after it.
+    fn key(&mut self) -> Result<Cow<'a, str>, Error> {
+        self.space();
+        if self.peek() != Some(b'"') {
+            return Err(self.error("expected a key"));
+        }
+        let key = self.string()?;
+        self.space();
+        if self.take(b':') { Ok(key) } else { Err(self.error("expected `:`")) }
     }
 
     fn array(&mut self, depth: usize) -> Result<Value<'a>, Error> {
@@ -317,6 +366,16 @@ mod tests {
         assert_eq!(elements[0].as_i64(), Some(1));
         assert_eq!((elements[1].as_i64(), elements[1].as_f64()), (None, Some(-500.0)));
         assert_eq!((elements[2].as_bool(), &elements[3]), (Some(true), &Value::Null));
+    }
+
+    #[test]
+    fn members_and_elements_keep_their_text() {
+        let object = br#" {"a": 1.50, "b": [ 1 , {}], "a": "x" } "#;
+        let expected: [(&str, &[u8]); 2] = [("b", b"[ 1 , {}]"), ("a", b"\"x\"")];
+        assert_eq!(members(object).unwrap(), expected.map(|(key, value)| (key.into(), value)));
+        assert_eq!(elements(b"[ 1 , {}]").unwrap(), [&b"1"[..], b"{}"]);
+        assert_eq!((members(b"{}"), elements(b"[ ]")), (Some(vec![]), Some(vec![])));
+        assert_eq!((members(b"[]"), elements(b"{}"), elements(b"[1"), members(b"{\"a\" 1}")), (None, None, None, None));
     }
 
     #[test]
