@@ -60,6 +60,9 @@ pub enum Problem {
     /// A Uuid is 16 bytes.
     #[error("a Uuid of {0} bytes, expected 16")]
     UuidLength(usize),
+    /// A field has one name.
+    #[error("a second name")]
+    RepeatedName,
     /// The value type is not one of 0 to 4.
     #[error("value type {0}, expected 0 to 4")]
     UnknownValueType(i32),

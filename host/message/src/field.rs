@@ -2,7 +2,9 @@
 
 use crate::error::{Fault, Problem};
 use crate::proto::{ValueType, field_tag};
-use crate::wire::{Content, Element, read_element, read_varint};
+use crate::wire::{BYTES, Content, Element, key, read_element, read_varint};
+
+const NAME_KEY: u8 = key(field_tag::NAME, BYTES);
 
 /// A field of a message, borrowed from its bytes. It has been checked: its values can be read without errors.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,15 @@ impl<'a> FieldRef<'a> {
         self.raw
     }
 
+    /// The name of a checked record, without reading more of it than its beginning where the name comes first.
+    #[inline]
+    pub(crate) fn name_of(record: &'a [u8]) -> &'a [u8] {
+        match record {
+            [NAME_KEY, length @ 0..0x80, rest @ ..] => rest.get(..usize::from(*length)).unwrap_or_default(),
+            _ => Self::read_head(record).ok().flatten().map_or(&[], |field| field.name),
+        }
+    }
+
     /// Reads everything before the first value and leaves the values unchecked. `None` is a record without name.
     pub(crate) fn read_head(raw: &'a [u8]) -> Result<Option<Self>, Fault> {
         let mut name = None;
@@ -77,6 +88,7 @@ impl<'a> FieldRef<'a> {
                 _ if element.tag == 0 || element.tag > u32::from(field_tag::BOOL) => {
                     return Err(element.fault(Problem::UnknownTag));
                 }
+                (field_tag::NAME, Content::Bytes(_)) if name.is_some() => return Err(element.fault(Problem::RepeatedName)),
                 (field_tag::NAME, Content::Bytes(text)) => name = Some(text),
                 (field_tag::VALUE_TYPE, Content::Varint(number)) => {
                     field.value_type = value_type_of(number as i32).map_err(|problem| element.fault(problem))?;
@@ -114,6 +126,7 @@ fn value_type_of(number: i32) -> Result<ValueType, Problem> {
 }
 
 /// Strings and bytes may stand under each other's tag, as in the original, which looks at the declared type only.
+#[inline]
 fn tag_holds(tag: u8, value_type: ValueType) -> bool {
     match tag {
         field_tag::STRING | field_tag::BYTES => matches!(value_type, ValueType::String | ValueType::Bytes),
@@ -124,6 +137,7 @@ fn tag_holds(tag: u8, value_type: ValueType) -> bool {
     }
 }
 
+#[inline]
 fn check_value(value_type: ValueType, element: &Element<'_>) -> Result<(), Problem> {
     if !tag_holds(element.tag as u8, value_type) {
         return Err(Problem::ValueType);

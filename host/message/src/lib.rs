@@ -11,7 +11,7 @@
 mod error;
 mod field;
 pub mod framing;
-mod matcher;
+pub mod matcher;
 pub mod proto;
 mod reader;
 mod wire;
@@ -19,7 +19,7 @@ mod writer;
 
 pub use error::{Fault, MessageError, Problem};
 pub use field::{FieldRef, Value, Values};
-pub use matcher::{Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches, limits};
+pub use matcher::{Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches};
 pub use proto::ValueType;
 pub use reader::{Fields, MessageRef, SEVERITY_DEFAULT};
 pub use writer::MessageWriter;

@@ -96,12 +96,22 @@ impl<'a> MessageRef<'a> {
 
     /// The fields, in the order of the message.
     pub fn fields(&self) -> Fields<'a> {
-        Fields { rest: self.fields }
+        Fields { records: self.field_records() }
     }
 
     /// The first field of that name.
     pub fn field(&self, name: &str) -> Option<FieldRef<'a>> {
-        self.fields().find(|field| field.name == name.as_bytes())
+        self.fields_named(name.as_bytes()).next()
+    }
+
+    /// All fields of that name.
+    pub fn fields_named<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = FieldRef<'a>> + use<'a, 'n> {
+        self.field_records().filter(move |record| FieldRef::name_of(record) == name).filter_map(field_of)
+    }
+
+    /// The fields' records, to be read by [`FieldRef::name_of`] and [`field_of`].
+    pub(crate) fn field_records(&self) -> Records<'a> {
+        Records { rest: self.fields }
     }
 
     /// The bytes it was parsed from.
@@ -119,20 +129,41 @@ fn check_field(record: &[u8], start: usize) -> Result<(), MessageError> {
 /// The fields of a message.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
-    rest: &'a [u8],
+    records: Records<'a>,
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = FieldRef<'a>;
 
     fn next(&mut self) -> Option<FieldRef<'a>> {
+        self.records.next().and_then(field_of)
+    }
+}
+
+/// The field of a checked record; nothing fails here.
+#[inline]
+pub(crate) fn field_of(record: &[u8]) -> Option<FieldRef<'_>> {
+    FieldRef::read_head(record).ok().flatten()
+}
+
+/// The records of a message's fields.
+#[derive(Clone, Debug)]
+pub(crate) struct Records<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
             let mut at = 0;
             // Nothing fails here: the message was checked.
             let element = read_element(self.rest, &mut at).ok()?;
             self.rest = &self.rest[at..];
             if let (Content::Bytes(record), true) = (element.content, element.tag == u32::from(tag::FIELDS)) {
-                return FieldRef::read_head(record).ok()?;
+                return Some(record);
             }
         }
         None
@@ -155,11 +186,13 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    #[inline]
     fn extend_fields(&mut self, start: usize, end: usize) {
         let (first, _) = self.fields.unwrap_or((start, end));
         self.fields = Some((first, end));
     }
 
+    #[inline]
     fn set(&mut self, element: &Element<'a>) -> Result<(), Fault> {
         match element.content {
             _ if element.tag == 0 || element.tag > u32::from(tag::FIELDS) => Err(Problem::UnknownTag),
@@ -170,6 +203,7 @@ impl<'a> Draft<'a> {
         .map_err(|problem| element.fault(problem))
     }
 
+    #[inline]
     fn set_bytes(&mut self, tag: u8, content: &'a [u8]) -> Result<(), Problem> {
         match tag {
             tag::UUID => self.uuid = Some(content.try_into().map_err(|_| Problem::UuidLength(content.len()))?),
@@ -183,6 +217,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    #[inline]
     fn set_number(&mut self, tag: u8, number: u64) -> Result<(), Problem> {
         match tag {
             tag::TIMESTAMP => self.timestamp = Some(number as i64),

@@ -165,17 +165,17 @@ impl<'v> MessageWriter<'v> {
 
     fn header_bytes(&mut self, tag: u8, content: &[u8]) -> &mut Self {
         write_bytes(self.out, tag, content);
-        self.into_place(tag)
+        self.put_in_place(tag)
     }
 
     fn header_number(&mut self, tag: u8, number: i32) -> &mut Self {
         // Protobuf extends the sign of an int32 to 64 bits.
         write_number(self.out, tag, i64::from(number) as u64);
-        self.into_place(tag)
+        self.put_in_place(tag)
     }
 
     /// Moves the header that was just appended behind the last element of its tag or a lower one.
-    fn into_place(&mut self, tag: u8) -> &mut Self {
+    fn put_in_place(&mut self, tag: u8) -> &mut Self {
         let before = self.ends[TAGS - 1];
         let grown = self.out.len() - before;
         let place = self.ends[usize::from(tag)];

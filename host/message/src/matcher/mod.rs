@@ -79,7 +79,7 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// Compiles an expression; the grammar is in this module's source and in the project's documentation.
+    /// Compiles an expression; the grammar is the one of [this module](self).
     ///
     /// # Errors
     /// What is wrong and where, with what was expected there; see [`limits`] for the limits.

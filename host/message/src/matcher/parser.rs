@@ -154,7 +154,7 @@ impl Parser<'_> {
             self.at = self.text.len();
             return Err(self.expected("']'"));
         };
-        let name = self.rest()[..length].as_bytes().into();
+        let name = self.rest().as_bytes()[..length].into();
         self.at += length + 1;
         let field_index = self.index()?.unwrap_or(0);
         let value_index = self.index()?.unwrap_or(0);

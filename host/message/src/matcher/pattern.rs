@@ -16,7 +16,8 @@ const SPECIAL: &[u8] = b"^$*+?.[%-";
 /// A compiled Lua pattern.
 #[derive(Clone, Debug)]
 pub(crate) enum Pattern {
-    Contains(memmem::Finder<'static>),
+    /// Boxed: it is large, and the nodes of a program lie side by side.
+    Contains(Box<memmem::Finder<'static>>),
     Starts(Box<[u8]>),
     Ends(Box<[u8]>),
     Equals(Box<[u8]>),
@@ -26,7 +27,7 @@ pub(crate) enum Pattern {
 impl Pattern {
     /// Literal text.
     pub(crate) fn literal(text: &[u8]) -> Self {
-        Pattern::Contains(memmem::Finder::new(text).into_owned())
+        Pattern::Contains(Box::new(memmem::Finder::new(text).into_owned()))
     }
 
     /// A Lua pattern, or literal text where it has no special character.

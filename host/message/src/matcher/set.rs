@@ -4,7 +4,7 @@ use crate::field::FieldRef;
 use crate::matcher::Matcher;
 use crate::matcher::program::{ACCEPT, Node, Target, shift};
 use crate::matcher::test::{Header, Resolved, Variable};
-use crate::reader::MessageRef;
+use crate::reader::{MessageRef, field_of};
 
 /// Many matchers that are evaluated over the same messages. Each header or field that they name is looked up once a message,
 /// fields in one walk, and only if a matcher gets as far as to ask for one.
@@ -207,10 +207,12 @@ impl FieldTable {
         slots.resize(first + self.slots as usize, Slot::Missing);
         met.clear();
         met.resize(self.names.len(), 0);
-        for field in message.fields() {
-            let summary = summary(field.name);
+        for record in message.field_records() {
+            let name = FieldRef::name_of(record);
+            let summary = summary(name);
             if self.buckets & bucket(summary) != 0
-                && let Some(place) = self.place_of(summary, field.name)
+                && let Some(place) = self.place_of(summary, name)
+                && let Some(field) = field_of(record)
             {
                 self.fill(place, met[place], &field, message.raw(), &mut slots[first..]);
                 met[place] = met[place].saturating_add(1);

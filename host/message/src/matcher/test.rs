@@ -133,8 +133,7 @@ impl Variable {
         match self {
             Variable::Header(header) => header.resolve(message),
             Variable::Field { name, field_index, value_index } => message
-                .fields()
-                .filter(|field| field.name == &**name)
+                .fields_named(name)
                 .nth(usize::from(*field_index))
                 .map_or(Resolved::Missing, |field| Resolved::of(field.values().nth(usize::from(*value_index)))),
         }
