@@ -128,12 +128,7 @@ impl CityDatabase {
 impl<'a> Entry<'a> {
     fn place(&self) -> Place<'a> {
         let [subdivision1, subdivision2] = self.subdivisions.0;
-        Place {
-            country: self.country.iso_code.unwrap_or(UNKNOWN),
-            city: self.city.names.en.unwrap_or(UNKNOWN),
-            subdivision1,
-            subdivision2,
-        }
+        Place { country: self.country.iso_code.unwrap_or(UNKNOWN), city: self.city.names.en.unwrap_or(UNKNOWN), subdivision1, subdivision2 }
     }
 }
 

@@ -81,7 +81,8 @@ fn stated_length(body: &[u8]) -> usize {
 /// The body's last four bytes must be the document's length. That leaves bodies of several members, the last as long as the
 /// first: only where the magic appears a second time (in 0.05 % of random bodies of 8 KB) is the first member's end looked for.
 fn is_one_member(body: &[u8], document: &[u8]) -> bool {
-    stated_length(body) == document.len() && !memchr::memmem::find_iter(&body[1..], &GZIP_MAGIC).any(|at| ends_before(body, at + 1, document))
+    stated_length(body) == document.len()
+        && !memchr::memmem::find_iter(&body[1..], &GZIP_MAGIC).any(|at| ends_before(body, at + 1, document))
 }
 
 /// Whether the first member ends where another may begin: its trailer is there.

@@ -40,10 +40,7 @@ pub struct SourceRange {
 
 impl SourceRange {
     fn overlaps(&self, other: &Self) -> bool {
-        self.incarnation == other.incarnation
-            && self.partition == other.partition
-            && self.first <= other.last
-            && other.first <= self.last
+        self.incarnation == other.incarnation && self.partition == other.partition && self.first <= other.last && other.first <= self.last
     }
 
     fn write(&self, deaths: u32) -> String {
@@ -129,7 +126,8 @@ impl Fence {
     pub fn care(&self, range: &SourceRange) -> Care {
         let suspects = self.suspects.lock();
         let deaths = |suspect: &&Suspect| suspect.deaths >= DEATHS_MAX && suspect.range.overlaps(range);
-        let is_killer = |suspect: &Suspect| suspect.range == *range && suspect.deaths >= DEATHS_MAX + DEATHS_ALONE_MAX && range.first == range.last;
+        let is_killer =
+            |suspect: &Suspect| suspect.range == *range && suspect.deaths >= DEATHS_MAX + DEATHS_ALONE_MAX && range.first == range.last;
         match suspects.iter().find(deaths) {
             Some(_) if suspects.iter().any(is_killer) => Care::Refuse,
             Some(_) => Care::OneByOne,
@@ -144,9 +142,8 @@ impl Fence {
     pub fn committed(&self, incarnation: &str, partition: u32, position: i64) -> io::Result<()> {
         let mut suspects = self.suspects.lock();
         let before = suspects.len();
-        suspects.retain(|Suspect { range, .. }| {
-            &*range.incarnation != incarnation || range.partition != partition || range.last >= position
-        });
+        suspects
+            .retain(|Suspect { range, .. }| &*range.incarnation != incarnation || range.partition != partition || range.last >= position);
         if suspects.len() == before { Ok(()) } else { self.save(&suspects) }
     }
 

@@ -1,7 +1,7 @@
 //! What is known of a message before its document is opened.
 
 use super::uri::{Form, Uri, UriError};
-use crate::geo::{self, CityDatabase, Place, UNKNOWN};
+use crate::geo::{self, CityDatabase, Place};
 use tidemill_message::{FieldRef, MessageRef, MessageWriter};
 
 /// The fields that hold an address; no record behind the decode stage has one of them.
@@ -136,6 +136,13 @@ impl<'a> Known<'a> {
         writer
     }
 
+    /// How many fields [`Self::begin_validated`] writes.
+    pub fn head_fields(&self) -> usize {
+        let of_uri = self.uri.as_ref().map_or(0, |uri| if uri.doc_version().is_some() { 3 } else { 6 });
+        let of_place = 2 + usize::from(self.place.subdivision1.is_some()) + usize::from(self.place.subdivision2.is_some());
+        of_uri + 1 + of_place + self.fields.kept.iter().flatten().count()
+    }
+
     /// Appends the request's other fields, which decoder plugins see beside those of the validated message; neither addresses
     /// nor the body are among them.
     pub fn write_request_fields(&self, writer: &mut MessageWriter<'_>) {
@@ -146,8 +153,9 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// Begins an error message: the raw message's own headers and fields without any address, and what is known.
-    pub fn begin_error<'v>(&self, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+    /// Begins an error message: the raw message's own headers and fields without any address, and what is known; the body may be
+    /// left out where it has no room.
+    pub fn begin_error<'v>(&self, with_content: bool, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
         let message = &self.message;
         let mut writer = MessageWriter::new(out, message.uuid(), message.timestamp());
         writer.type_(b"error").logger(self.error_logger());
@@ -166,7 +174,7 @@ impl<'a> Known<'a> {
         if let Some(hostname) = message.hostname() {
             writer.hostname(hostname);
         }
-        self.own_fields().for_each(|field| {
+        self.own_fields().filter(|field| with_content || field.name != b"content").for_each(|field| {
             writer.field_raw(field.raw());
         });
         self.write_fields(&mut writer);
@@ -189,14 +197,27 @@ impl<'a> Known<'a> {
         if let Ok(uri) = &self.uri {
             write_uri(uri, writer);
         }
-        writer.field_string("submissionDate", &self.submission_date);
-        writer.field_string("geoCountry", self.place.country.as_bytes());
-        writer.field_string("geoCity", self.place.city.as_bytes());
-        if let Some(code) = self.place.subdivision1 {
-            writer.field_string("geoSubdivision1", code.as_bytes());
-        }
-        if let Some(code) = self.place.subdivision2 {
-            writer.field_string("geoSubdivision2", code.as_bytes());
+        write_date_and_place(&self.submission_date, &self.place, writer);
+    }
+}
+
+/// Begins the error message of bytes that are no message; they become its `content`.
+pub fn write_error_head_of_bytes<'v>(uuid: &[u8; 16], timestamp: i64, bytes: &[u8], out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+    let mut writer = MessageWriter::new(out, uuid, timestamp);
+    writer.type_(b"error").logger(LOGGER_UNKNOWN);
+    writer.field_bytes("content", "", bytes);
+    write_date_and_place(&date_of(timestamp), &Place::UNKNOWN, &mut writer);
+    writer
+}
+
+fn write_date_and_place(submission_date: &[u8; 8], place: &Place<'_>, writer: &mut MessageWriter<'_>) {
+    let Place { country, city, subdivision1, subdivision2 } = place;
+    writer.field_string("submissionDate", submission_date);
+    writer.field_string("geoCountry", country.as_bytes());
+    writer.field_string("geoCity", city.as_bytes());
+    for (name, code) in [("geoSubdivision1", subdivision1), ("geoSubdivision2", subdivision2)] {
+        if let Some(code) = code {
+            writer.field_string(name, code.as_bytes());
         }
     }
 }
@@ -226,7 +247,7 @@ fn find_place<'a>(fields: &RawFields<'_>, city: Option<&'a CityDatabase>) -> Pla
     let address = city.and_then(|_| geo::client_address(fields.x_forwarded_for, fields.remote_addr));
     match (city, address) {
         (Some(city), Some(address)) => city.find(address),
-        _ => Place { country: UNKNOWN, city: UNKNOWN, subdivision1: None, subdivision2: None },
+        _ => Place::UNKNOWN,
     }
 }
 

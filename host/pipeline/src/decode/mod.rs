@@ -1,9 +1,44 @@
 //! The decode stage: every record of `raw` becomes exactly one record of `validated` or `errors`.
+//!
+//! ```text
+//! raw record -> Heka message -> path -> body (gunzip, bounded) -> one pass (JSON, schema, captures) -> place -> decoder plugins -> record
+//! ```
+//!
+//! * [`Decoder`] does all of it for a batch of records and needs no bus; it makes no allocation a message in steady state.
+//! * [`Worker`] is a member of the group `decode`: it collects steps and commits them, and starts again where one fails.
+//! * [`Fence`] keeps a message that kills the process from doing so for ever.
+//!
+//! A document id is kept as it was sent; keys are its lower-case form. An error record has the raw message's Uuid and time; bytes
+//! that are no message get a Uuid made from their source. An address ends here: it is looked up and never copied.
+//!
+//! Duplicates are told behind the plugins and before the writer, in [`Decoder`]'s flush: the one place where rows are known to be
+//! valid and still have their order.
 
 mod body;
+mod check;
+mod counters;
+mod decoder;
+mod documents;
 mod failure;
+mod fence;
+mod hunt;
 mod known;
+mod plugin;
+mod sections;
+mod settings;
 mod uri;
+mod worker;
+mod write;
 
+#[cfg(test)]
+mod tests;
+
+pub use check::VersionPointers;
+pub use decoder::{Aborted, Decoder, DecoderError};
 pub use failure::{ErrorType, Failure, PluginFailure};
+pub use fence::{Care, Fence, Note, SourceRange};
+pub use plugin::{DecoderPlugin, DeployError, DeployReason};
+pub use sections::SectionError;
+pub use settings::{DecodeLimits, DecodeSettings, DecodeTopics};
 pub use uri::{Form, Uri, UriError};
+pub use worker::{StepLimits, Worker, WorkerParts};

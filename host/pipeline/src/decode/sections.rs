@@ -174,6 +174,23 @@ impl Cut {
         self.gaps.extend(open_gap.map(|start| Span { start, end: last_end }));
     }
 
+    /// The members that stay, where they lie in what is left of the document.
+    pub fn members_left(&self, members: &[Member], left: &mut Vec<Member>) {
+        left.clear();
+        for (at, member) in members.iter().enumerate() {
+            if !self.taken[at] && !self.taken[member.parent as usize] {
+                let key = Span { start: self.moved_to(member.key.start), end: self.moved_to(member.key.end) };
+                left.push(Member { key, start: self.moved_to(member.start), end: self.moved_to(member.end), ..*member });
+            }
+        }
+    }
+
+    /// Where a byte that stays, or the end of one, comes to lie.
+    fn moved_to(&self, position: u32) -> u32 {
+        let before = self.gaps.iter().take_while(|gap| gap.end <= position);
+        position - before.map(|gap| gap.end - gap.start).sum::<u32>()
+    }
+
     /// The pieces of the document that stay, one behind another.
     pub fn rest<'d>(&self, document: &'d [u8]) -> impl Iterator<Item = &'d [u8]> {
         let starts = std::iter::once(0).chain(self.gaps.iter().map(|gap| gap.end as usize));
@@ -237,6 +254,14 @@ mod tests {
         let found: Vec<_> = cut.moved.iter().map(|span| span.map(|span| span.of(document.as_bytes()))).collect();
         assert_eq!(found, moved.iter().map(|text| text.map(str::as_bytes)).collect::<Vec<_>>(), "{document}");
         serde_json::from_slice::<serde_json::Value>(&pieces).expect("the rest is JSON");
+        let mut left = Vec::new();
+        cut.members_left(&members_of(document), &mut left);
+        let of_rest = members_of(rest);
+        assert_eq!(
+            left.iter().map(|member| (member.key, member.value())).collect::<Vec<_>>(),
+            of_rest.iter().map(|member| (member.key, member.value())).collect::<Vec<_>>(),
+            "{document}"
+        );
     }
 
     #[test]

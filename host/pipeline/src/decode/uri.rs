@@ -126,12 +126,8 @@ mod tests {
     #[test]
     fn both_forms_are_read() {
         let uri = Uri::parse(b"/submit/telemetry/ce39B608/main/Firefox/61.0a1/nightly/20180328030202");
-        let form = Form::Telemetry {
-            app_name: "Firefox",
-            app_version: "61.0a1",
-            app_update_channel: "nightly",
-            app_build_id: "20180328030202",
-        };
+        let form =
+            Form::Telemetry { app_name: "Firefox", app_version: "61.0a1", app_update_channel: "nightly", app_build_id: "20180328030202" };
         assert_eq!(uri, Ok(Uri { namespace: "telemetry", document_id: "ce39B608", doc_type: "main", form }));
         let generic = |namespace| Uri { namespace, document_id: "an id", doc_type: "hgpush", form: Form::Generic { doc_version: 1 } };
         assert_eq!(Uri::parse(b"/submit/eng-workflow/hgpush/1/an id"), Ok(generic("eng-workflow")));

@@ -2,7 +2,7 @@
 
 use super::{
     counters,
-    decoder::{Decoder, Panicked},
+    decoder::{Aborted, Decoder},
     failure::{ErrorType, Failure},
     fence::{Care, Fence, Note, SourceRange},
 };
@@ -140,7 +140,10 @@ impl Worker {
     fn poll_failed(&mut self, error: &BusError) -> bool {
         if let BusError::OutOfRange { partition, position, start, .. } = error {
             tracing::error!(
-                topic = &*partition.topic, partition = partition.partition, position, start,
+                topic = &*partition.topic,
+                partition = partition.partition,
+                position,
+                start,
                 "messages were removed before they were decoded; the partition stops until its position is set by hand"
             );
             counters::partition_stopped(partition);
@@ -183,7 +186,7 @@ impl Worker {
                 Ok(())
             }
         };
-        if let Err(Panicked(text)) = decoded {
+        if let Err(Aborted(text)) = decoded {
             tracing::error!(?range, panic = text, "decoding panicked; the step starts again and these messages are decoded one by one");
             self.start_again();
             self.owned.entry(batch.partition.clone()).and_modify(|owned| owned.careful_until = next);
@@ -193,7 +196,7 @@ impl Worker {
         true
     }
 
-    fn decode_noted(&mut self, batch: &FetchedBatch, rows: Range<usize>, range: &SourceRange) -> Result<(), Panicked> {
+    fn decode_noted(&mut self, batch: &FetchedBatch, rows: Range<usize>, range: &SourceRange) -> Result<(), Aborted> {
         self.note(|note| note.set(range));
         let decoded = self.parts.decoder.decode_rows(batch, rows, &mut self.step);
         self.note(Note::clear);
@@ -207,14 +210,15 @@ impl Worker {
             let mut alone = Step::default();
             std::mem::swap(&mut alone, &mut self.step);
             let decoded = match self.care(&range) {
-                Care::Refuse => Err(Panicked("the process died while it decoded this message".to_owned())),
+                Care::Refuse => Err(Aborted("the process died while it decoded this message".to_owned())),
                 Care::None | Care::OneByOne => self.decode_noted(batch, row..row + 1, &range),
             };
             std::mem::swap(&mut alone, &mut self.step);
             match decoded {
                 Ok(()) => append(&mut self.step, &alone),
-                Err(Panicked(text)) => {
-                    let failure = Failure::new(ErrorType::Internal, "the message could not be decoded: the decoder failed").with_detail(text);
+                Err(Aborted(text)) => {
+                    let failure =
+                        Failure::new(ErrorType::Internal, "the message could not be decoded: the decoder failed").with_detail(text);
                     self.parts.decoder.refuse_row(batch, row, &failure, &mut self.step);
                 }
             }

@@ -1,0 +1,1 @@
+//! The stage on recorded and on broken messages.

@@ -1,0 +1,379 @@
+//! Writes the records of `validated` and `errors`.
+
+use super::{
+    counters::Counters,
+    failure::{ErrorType, Failure, bounded},
+    known::{Known, write_error_head_of_bytes},
+    plugin::{LoadedDecoder, RowVerdict},
+    sections::{Cut, SectionPlan},
+    settings::{DecodeLimits, DecodeSettings},
+    uri::Uri,
+};
+use crate::source::Source;
+use std::sync::Arc;
+use tidemill_bus::{RecordRef, Step, TopicPartition, partition_of};
+use tidemill_json::{Member, index};
+use tidemill_message::{MessageRef, MessageWriter};
+use tidemill_runtime::{Cell, Decoded, Field};
+use tidemill_schema::Schema;
+
+/// The producer's name in `tm-src`.
+pub const PRODUCER: &str = "decode";
+/// Bytes of a record beside the raw message, the document and long texts: headers, the index (4,096 members) and the host's fields,
+/// whose values are parts of the path.
+const RECORD_MARGIN_BYTES: usize = 96 << 10;
+/// What a field costs beside its name, representation and value.
+const FIELD_MARGIN_BYTES: usize = 32;
+/// Pieces of a document that are put together on the stack; a plan that makes more costs an allocation.
+const PIECES: usize = 64;
+
+/// Where a record comes from.
+#[derive(Clone, Copy)]
+pub struct Origin<'a> {
+    /// The raw partition.
+    pub partition: &'a TopicPartition,
+    /// The raw offset.
+    pub offset: i64,
+    /// The raw record; `None` where it was damaged.
+    pub record: Option<RecordRef<'a>>,
+}
+
+impl Origin<'_> {
+    fn raw_bytes(&self) -> usize {
+        self.record.map_or(0, |record| record.value.len())
+    }
+}
+
+/// How a validated message begins: with what the host knows of it.
+pub enum Head<'a> {
+    /// Written from what is known.
+    Known(&'a Known<'a>, &'a Uri<'a>),
+    /// Copied from what decoder plugins saw: so many of its fields.
+    Seen(MessageRef<'a>, usize),
+}
+
+/// A valid document and what belongs to it.
+pub struct ValidDocument<'a> {
+    /// How the message begins.
+    pub head: Head<'a>,
+    /// The document.
+    pub document: &'a [u8],
+    /// Its members at depth 1 and 2.
+    pub members: &'a [Member],
+    /// Its schema.
+    pub schema: &'a Schema,
+    /// The plugins, and the pending row they gave verdicts on.
+    pub plugins: &'a [LoadedDecoder],
+    /// The pending row.
+    pub row: u32,
+}
+
+/// Writes records; its memory is reused.
+pub struct RecordWriter {
+    validated: Vec<TopicPartition>,
+    errors: Vec<TopicPartition>,
+    incarnation: Arc<str>,
+    generation: u64,
+    epoch: String,
+    limits: DecodeLimits,
+    counters: Counters,
+    key: Vec<u8>,
+    source: Vec<u8>,
+    index: Vec<u8>,
+    cut: Cut,
+    members_left: Vec<Member>,
+}
+
+impl RecordWriter {
+    /// A writer for these topics.
+    pub fn new(settings: &DecodeSettings) -> Self {
+        let topics = &settings.topics;
+        Self {
+            validated: partitions("validated", topics.validated_partitions),
+            errors: partitions("errors", topics.errors_partitions),
+            incarnation: Arc::clone(&topics.raw_incarnation),
+            generation: settings.generation,
+            epoch: settings.epoch.to_string(),
+            limits: settings.limits.clone(),
+            counters: Counters::new(),
+            key: Vec::new(),
+            source: Vec::new(),
+            index: Vec::new(),
+            cut: Cut::default(),
+            members_left: Vec::new(),
+        }
+    }
+
+    /// Writes the validated message of a document, with what the plugins said of it.
+    ///
+    /// # Errors
+    /// The first failure of a plugin; `too_large` where the message is too large for a record. Nothing is written then.
+    pub fn write_validated(&mut self, step: &mut Step, origin: Origin<'_>, valid: &ValidDocument<'_>) -> Result<(), Failure> {
+        valid.refusal().map_or(Ok(()), Err)?;
+        self.check_size(valid)?;
+        let head = valid.message();
+        self.key.clear();
+        valid.head.write_key(&mut self.key);
+        self.set_source(origin);
+        let plan = valid.section_plan();
+        let rest_bytes = self.cut_document(plan, valid);
+        let left = if plan.is_some() { &self.members_left } else { valid.members };
+        self.index.clear();
+        // The index needs no more of the document than its length.
+        let has_index = index::encode(left, &valid.document[..rest_bytes], &mut self.index);
+        let headers: [(&str, &[u8]); 5] = [
+            ("tm-v", b"1"),
+            ("tm-src", &self.source),
+            ("tm-epoch", self.epoch.as_bytes()),
+            ("tm-schema", valid.schema.header()),
+            ("tm-idx", &self.index),
+        ];
+        let headers = &headers[..if has_index { 5 } else { 4 }];
+        let to = &self.validated[partition_of(&self.key, self.validated.len() as u32) as usize];
+        let cut = plan.map(|plan| (plan, &self.cut));
+        step.records(to).push_with(timestamp_ms(head.timestamp()), &self.key, headers, |out| valid.write(out, cut));
+        self.counters.validated(origin.raw_bytes(), valid.document.len());
+        Ok(())
+    }
+
+    fn check_size(&self, valid: &ValidDocument<'_>) -> Result<(), Failure> {
+        let bytes = valid.bytes_at_most();
+        if bytes <= self.limits.record_bytes_max {
+            return Ok(());
+        }
+        let text = format!("the validated message may be {bytes} bytes, a record {}", self.limits.record_bytes_max);
+        Err(Failure::new(ErrorType::TooLarge, text))
+    }
+
+    /// Cuts the sections out; returns the bytes of what is left.
+    fn cut_document(&mut self, plan: Option<&SectionPlan>, valid: &ValidDocument<'_>) -> usize {
+        let Some(plan) = plan else { return valid.document.len() };
+        self.cut.make(plan, valid.members, valid.document);
+        self.cut.members_left(valid.members, &mut self.members_left);
+        self.cut.rest(valid.document).map(<[u8]>::len).sum()
+    }
+
+    fn set_source(&mut self, origin: Origin<'_>) {
+        self.source.clear();
+        let source = Source {
+            producer: PRODUCER,
+            generation: self.generation,
+            incarnation: &self.incarnation,
+            partition: origin.partition.partition,
+            offset: origin.offset,
+            n: 0,
+        };
+        source.write_into(&mut self.source);
+    }
+
+    /// Writes the error record of a message. What is known of it is worked out anew; bytes that are no message are kept as
+    /// `content`, with a Uuid made from the record's source and the record's own time.
+    pub fn write_error(&mut self, step: &mut Step, origin: Origin<'_>, known: Option<&Known<'_>>, failure: &Failure) {
+        self.set_source(origin);
+        self.key.clear();
+        let raw = origin.record.map_or(&[][..], |record| record.value);
+        let record_ms = origin.record.map_or(0, |record| record.timestamp_ms);
+        let uuid = uuid_of(&self.source);
+        let timestamp = known.map_or(record_ms.saturating_mul(1_000_000), |known| known.message.timestamp());
+        match known {
+            Some(known) => known.write_key(&mut self.key),
+            None => self.key.extend_from_slice(&uuid),
+        }
+        let headers: [(&str, &[u8]); 3] = [("tm-v", b"1"), ("tm-src", &self.source), ("tm-epoch", self.epoch.as_bytes())];
+        let to = &self.errors[partition_of(&self.key, self.errors.len() as u32) as usize];
+        let fits = raw.len() + RECORD_MARGIN_BYTES + 2 * self.limits.error_detail_bytes_max <= self.limits.record_bytes_max;
+        step.records(to).push_with(timestamp_ms(timestamp), &self.key, &headers, |out| {
+            let mut writer = match known {
+                Some(known) => known.begin_error(fits, out),
+                None => write_error_head_of_bytes(&uuid, timestamp, if fits { raw } else { &[] }, out),
+            };
+            write_failure(&mut writer, origin, failure, &self.limits, fits);
+        });
+        self.counters.refused(failure.kind, origin.raw_bytes());
+    }
+}
+
+fn partitions(topic: &str, count: u32) -> Vec<TopicPartition> {
+    let topic: Arc<str> = topic.into();
+    (0..count.max(1)).map(|partition| TopicPartition { topic: Arc::clone(&topic), partition }).collect()
+}
+
+fn timestamp_ms(timestamp_ns: i64) -> i64 {
+    timestamp_ns.div_euclid(1_000_000)
+}
+
+/// The Uuid (of version 8) of a record that has none: equal for equal sources, so that doing it again makes the same record.
+fn uuid_of(source: &[u8]) -> [u8; 16] {
+    let hash = xxhash_rust::xxh3::xxh3_128(source).to_be_bytes();
+    uuid::Builder::from_custom_bytes(hash).into_uuid().into_bytes()
+}
+
+fn write_failure(writer: &mut MessageWriter<'_>, origin: Origin<'_>, failure: &Failure, limits: &DecodeLimits, has_content: bool) {
+    let Failure { kind, text, detail, plugin } = failure;
+    writer.field_string("DecodeErrorType", kind.as_str().as_bytes());
+    writer.field_string("DecodeError", bounded(text, limits.error_text_bytes_max).as_bytes());
+    if !has_content {
+        writer.field_string("DecodeErrorDetail", b"the raw message has no room beside its error; it is at `source`");
+    } else if !detail.is_empty() {
+        writer.field_string("DecodeErrorDetail", bounded(detail, limits.error_detail_bytes_max).as_bytes());
+    }
+    let TopicPartition { topic, partition } = origin.partition;
+    writer.field_string("source", format!("{topic}/{partition}/{}", origin.offset).as_bytes());
+    if let Some(plugin) = plugin {
+        writer.field_string("plugin", plugin.name.as_bytes());
+        writer.field_string("plugin_version", plugin.version.as_bytes());
+        if let Some(fuel) = plugin.fuel {
+            writer.field_integer("fuel", "", i64::try_from(fuel).unwrap_or(i64::MAX));
+        }
+        if !plugin.backtrace.is_empty() {
+            writer.field_string("backtrace", bounded(&plugin.backtrace, limits.error_detail_bytes_max).as_bytes());
+        }
+    }
+}
+
+impl Head<'_> {
+    fn begin<'v>(&self, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+        match self {
+            Self::Known(known, uri) => known.begin_validated(uri, out),
+            Self::Seen(seen, fields) => copy_head(seen, *fields, out),
+        }
+    }
+
+    /// Bytes of the message without the document, but for the host's own fields, which are within the margin.
+    fn bytes_at_most(&self) -> usize {
+        match self {
+            Self::Known(known, _) => known.message.raw().len() - known.body().len(),
+            Self::Seen(seen, _) => seen.raw().len(),
+        }
+    }
+
+    fn write_key(&self, key: &mut Vec<u8>) {
+        match self {
+            Self::Known(known, _) => known.write_key(key),
+            Self::Seen(seen, _) => {
+                let id = seen.field("documentId").and_then(|field| field.bytes()).unwrap_or(seen.uuid());
+                key.extend(id.iter().map(u8::to_ascii_lowercase));
+            }
+        }
+    }
+}
+
+fn copy_head<'v>(seen: &MessageRef<'_>, fields: usize, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+    let mut writer = MessageWriter::new(out, seen.uuid(), seen.timestamp());
+    if let Some(type_) = seen.type_() {
+        writer.type_(type_);
+    }
+    if let Some(logger) = seen.logger() {
+        writer.logger(logger);
+    }
+    if let Some(env_version) = seen.env_version() {
+        writer.env_version(env_version);
+    }
+    if let Some(hostname) = seen.hostname() {
+        writer.hostname(hostname);
+    }
+    for field in seen.fields().take(fields) {
+        writer.field_raw(field.raw());
+    }
+    writer
+}
+
+impl ValidDocument<'_> {
+    fn message(&self) -> MessageRef<'_> {
+        match &self.head {
+            Head::Known(known, _) => known.message,
+            Head::Seen(seen, _) => *seen,
+        }
+    }
+
+    /// The plugins that answered for this row, with their answers and the row in them.
+    fn answers(&self) -> impl Iterator<Item = (&LoadedDecoder, &Decoded, u32)> {
+        self.plugins.iter().filter_map(|plugin| match plugin.verdict(self.row)? {
+            RowVerdict::Decoded(answer, row) => Some((plugin, plugin.answer(*answer)?, *row)),
+            RowVerdict::Refused(_) => None,
+        })
+    }
+
+    /// The first plugin's failure.
+    fn refusal(&self) -> Option<Failure> {
+        self.plugins.iter().find_map(|plugin| match plugin.verdict(self.row)? {
+            RowVerdict::Refused(failure) => Some((**failure).clone()),
+            RowVerdict::Decoded(..) => None,
+        })
+    }
+
+    /// The first plugin that chose a section plan decides.
+    fn section_plan(&self) -> Option<&SectionPlan> {
+        self.answers().find_map(|(plugin, answer, row)| plugin.sections(answer, row))
+    }
+
+    fn bytes_at_most(&self) -> usize {
+        let cells = self.answers().flat_map(|(plugin, answer, row)| {
+            let fields = plugin.fields().iter().enumerate();
+            fields.map(move |(at, field)| field_bytes_at_most(field, answer.cell(at, row)))
+        });
+        let names = self.section_plan().map_or(&[][..], SectionPlan::names);
+        let sections = names.iter().map(|name| name.len() + FIELD_MARGIN_BYTES);
+        RECORD_MARGIN_BYTES + self.head.bytes_at_most() + self.document.len() + cells.sum::<usize>() + sections.sum::<usize>()
+    }
+
+    fn write(&self, out: &mut Vec<u8>, cut: Option<(&SectionPlan, &Cut)>) {
+        let mut writer = self.head.begin(out);
+        for (plugin, answer, row) in self.answers() {
+            for (at, field) in plugin.fields().iter().enumerate() {
+                write_cell(&mut writer, field, answer.cell(at, row));
+            }
+        }
+        let Some((plan, cut)) = cut else {
+            writer.field_bytes("submission", "json", self.document);
+            return;
+        };
+        for (name, span) in plan.names().iter().zip(&cut.moved) {
+            if let Some(span) = span {
+                writer.field_bytes(name, "json", span.of(self.document));
+            }
+        }
+        write_rest(&mut writer, cut, self.document);
+    }
+}
+
+fn write_rest(writer: &mut MessageWriter<'_>, cut: &Cut, document: &[u8]) {
+    let mut pieces: [&[u8]; PIECES] = [&[]; PIECES];
+    let mut count = 0;
+    for piece in cut.rest(document) {
+        if let Some(place) = pieces.get_mut(count) {
+            *place = piece;
+        }
+        count += 1;
+    }
+    if count <= PIECES {
+        writer.field_bytes_parts("submission", "json", &pieces[..count]);
+    } else {
+        writer.field_bytes_parts("submission", "json", &cut.rest(document).collect::<Vec<_>>());
+    }
+}
+
+fn write_cell(writer: &mut MessageWriter<'_>, field: &Field, cell: Cell<'_>) {
+    let Field { name, kind: _, representation } = field;
+    match cell {
+        Cell::Null => {}
+        Cell::Int64(value) => drop(writer.field_integer(name, representation, value)),
+        Cell::Float64(value) => drop(writer.field_double(name, representation, value)),
+        Cell::Bool(value) => drop(writer.field_bool(name, value)),
+        Cell::Text(text) => drop(writer.field_strings(name, representation, &[text.as_bytes()])),
+        Cell::Bytes(bytes) => drop(writer.field_bytes(name, representation, bytes)),
+        Cell::Json(json) => {
+            let representation = if representation.is_empty() { "json" } else { representation };
+            writer.field_bytes(name, representation, json);
+        }
+    }
+}
+
+fn field_bytes_at_most(field: &Field, cell: Cell<'_>) -> usize {
+    let value = match cell {
+        Cell::Text(text) => text.len(),
+        Cell::Bytes(bytes) | Cell::Json(bytes) => bytes.len(),
+        Cell::Null | Cell::Int64(_) | Cell::Float64(_) | Cell::Bool(_) => 0,
+    };
+    field.name.len() + field.representation.len() + value + FIELD_MARGIN_BYTES
+}
