@@ -7,6 +7,7 @@ wasmtime::component::bindgen!({
     inline: "
         package tidemill:runtime;
         world everything {
+            import tidemill:plugin/host@0.1.0;
             export tidemill:plugin/decoder@0.1.0;
             export tidemill:plugin/analysis@0.1.0;
             export tidemill:plugin/output@0.1.0;
