@@ -71,8 +71,7 @@ pub fn entries(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 fn number(value: &[u8]) -> Option<Number> {
     let digits = value.strip_prefix(b"-").unwrap_or(value);
     let is_number = digits.first()?.is_ascii_digit() && digits.iter().all(|byte| b"0123456789+-.eE".contains(byte));
-    let is_real = digits.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E'));
-    is_number.then(|| parse_number(value, is_real)).flatten()
+    is_number.then(|| parse_number(value)).flatten()
 }
 
 /// The elements of an array; see [`elements`].

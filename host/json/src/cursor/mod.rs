@@ -73,6 +73,65 @@ pub(crate) struct Text<C> {
     pub is_escaped: bool,
 }
 
+/// The inside of the string whose opening quote lies before `start` and the place behind its closing
+/// quote, if it has no escapes; else where it has something else than a plain character.
+#[inline(always)]
+pub(crate) fn plain_string<'d, C: Cursor<'d>>(start: C) -> Result<(Text<C>, C), C> {
+    let end = start.string_stop();
+    let Some(after) = end.accept::<b'"'>() else { return Err(end) };
+    Ok((Text { start, end, is_escaped: false }, after))
+}
+
+/// As [`plain_string`] for a string with escapes, of which `stop` is the first.
+///
+/// # Errors
+/// The place of a control character or broken escape, and what is wrong there.
+pub(crate) fn escaped_string<'d, C: Cursor<'d>>(start: C, stop: C) -> Result<(Text<C>, C), (C, Fault)> {
+    let mut end = stop;
+    loop {
+        if let Some(after) = end.accept::<b'"'>() {
+            return Ok((Text { start, end, is_escaped: true }, after));
+        }
+        if end.peek() != b'\\' {
+            return Err((end, "string"));
+        }
+        end = end.skip_escape().ok_or((end, "escape"))?.string_stop();
+    }
+}
+
+/// The token of a number that begins at `start`, and the place behind it.
+///
+/// # Errors
+/// The place where the grammar is left.
+pub(crate) fn number<'d, C: Cursor<'d>>(start: C) -> Result<(Text<C>, C), (C, Fault)> {
+    let first = start.accept::<b'-'>().unwrap_or(start);
+    let whole_end = some_digits(first)?;
+    if first.peek() == b'0' && whole_end.offset_from(first) > 1 {
+        return Err((start, "number"));
+    }
+    let mut end = whole_end;
+    if let Some(fraction) = end.accept::<b'.'>() {
+        end = some_digits(fraction)?;
+    }
+    if let Some(exponent) = end.accept::<b'e'>().or(end.accept::<b'E'>()) {
+        end = some_digits(exponent.accept::<b'+'>().or(exponent.accept::<b'-'>()).unwrap_or(exponent))?;
+    }
+    Ok((Text { start, end, is_escaped: false }, end))
+}
+
+/// The place behind the digits here, of which there is at least one.
+#[inline]
+fn some_digits<'d, C: Cursor<'d>>(start: C) -> Result<C, (C, Fault)> {
+    let (mut at, mut count, _) = start.digits();
+    if count == 0 {
+        return Err((start, "number"));
+    }
+    while count == 8 {
+        (at, count, _) = at.digits();
+    }
+    Ok(at)
+}
+
 impl<'d, C: Cursor<'d>> Text<C> {
     /// The bytes.
     #[inline(always)]
@@ -86,6 +145,13 @@ impl<'d, C: Cursor<'d>> Text<C> {
         self.end.key_words(self.start)
     }
 
+    /// Whether it is one to eight digits.
+    #[inline(always)]
+    pub fn is_short_digits(self) -> bool {
+        let len = self.end.offset_from(self.start);
+        len.wrapping_sub(1) < 8 && leading_digits(self.start.word()) >= len
+    }
+
     /// The first byte's offset from `origin`.
     #[inline(always)]
     pub fn start_from(self, origin: C) -> usize {
@@ -97,125 +163,6 @@ impl<'d, C: Cursor<'d>> Text<C> {
     pub fn end_from(self, origin: C) -> usize {
         self.end.offset_from(origin)
     }
-}
-
-/// Reads a string whose opening quote lies before `start`: its inside and the place behind the
-/// closing quote.
-///
-/// # Errors
-/// The place of a control character or broken escape, and what is wrong there.
-#[inline(always)]
-pub(crate) fn string<'d, C: Cursor<'d>>(start: C) -> Result<(Text<C>, C), (C, Fault)> {
-    let end = start.string_stop();
-    match end.accept::<b'"'>() {
-        Some(after) => Ok((Text { start, end, is_escaped: false }, after)),
-        None => escaped_string(start, end),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn escaped_string<'d, C: Cursor<'d>>(start: C, stop: C) -> Result<(Text<C>, C), (C, Fault)> {
-    let mut end = stop;
-    loop {
-        if let Some(after) = end.accept::<b'"'>() {
-            return Ok((Text { start, end, is_escaped: true }, after));
-        }
-        if end.peek() != b'\\' {
-            return Err((end, "string"));
-        }
-        end = end.skip_escape().ok_or((end, "escape"))?.string_stop();
-    }
-}
-
-/// A number's token, its sign and digits.
-#[derive(Clone, Copy)]
-pub(crate) struct NumberToken<C> {
-    text: Text<C>,
-    /// Whether it begins with a minus.
-    pub is_negative: bool,
-    /// Whether it is written as an integer of at most 18 digits and not `-0`: then `magnitude` is
-    /// its absolute value.
-    pub is_small: bool,
-    /// Whether it has a fraction or an exponent.
-    pub is_real: bool,
-    /// See `is_small`.
-    pub magnitude: u64,
-}
-
-impl<'d, C: Cursor<'d>> NumberToken<C> {
-    /// The token's bytes, which are ASCII.
-    pub fn bytes(&self) -> &'d [u8] {
-        self.text.bytes()
-    }
-}
-
-/// Reads a number that begins at `start`.
-///
-/// # Errors
-/// The place where the grammar is left.
-#[inline(always)]
-pub(crate) fn number<'d, C: Cursor<'d>>(start: C) -> Result<(NumberToken<C>, C), (C, Fault)> {
-    let (first, is_negative) = match start.accept::<b'-'>() {
-        Some(first) => (first, true),
-        None => (start, false),
-    };
-    let (at, count, magnitude) = first.digits();
-    if count == 0 || count == 8 || matches!(at.peek(), b'.' | b'e' | b'E') || (first.peek() == b'0' && (count > 1 || is_negative)) {
-        return long_number(start, first, is_negative);
-    }
-    let text = Text { start, end: at, is_escaped: false };
-    Ok((NumberToken { text, is_negative, is_small: true, is_real: false, magnitude }, at))
-}
-
-/// Any number: more than seven digits, a fraction, an exponent, `-0`.
-#[inline(never)]
-fn long_number<'d, C: Cursor<'d>>(start: C, first: C, is_negative: bool) -> Result<(NumberToken<C>, C), (C, Fault)> {
-    let (mut at, mut magnitude) = (first, 0_u64);
-    let mut length = 0;
-    loop {
-        let (after, count, value) = at.digits();
-        magnitude = magnitude.wrapping_mul(10_u64.pow(count as u32)).wrapping_add(value);
-        length += count;
-        at = after;
-        if count < 8 {
-            break;
-        }
-    }
-    if length == 0 || (length > 1 && first.peek() == b'0') {
-        return Err((start, "number"));
-    }
-    let whole_end = at;
-    at = fraction_and_exponent(at)?;
-    let is_real = at.offset_from(whole_end) != 0;
-    let is_small = !is_real && length <= 18 && !(is_negative && magnitude == 0);
-    let text = Text { start, end: at, is_escaped: false };
-    Ok((NumberToken { text, is_negative, is_small, is_real, magnitude }, at))
-}
-
-#[inline(always)]
-fn fraction_and_exponent<'d, C: Cursor<'d>>(at: C) -> Result<C, (C, Fault)> {
-    let mut at = at;
-    if let Some(fraction) = at.accept::<b'.'>() {
-        at = some_digits(fraction)?;
-    }
-    if let Some(exponent) = at.accept::<b'e'>().or(at.accept::<b'E'>()) {
-        at = some_digits(exponent.accept::<b'+'>().or(exponent.accept::<b'-'>()).unwrap_or(exponent))?;
-    }
-    Ok(at)
-}
-
-/// The place behind the digits here, of which there is at least one.
-#[inline(always)]
-fn some_digits<'d, C: Cursor<'d>>(start: C) -> Result<C, (C, Fault)> {
-    let (mut at, mut count, _) = start.digits();
-    if count == 0 {
-        return Err((start, "number"));
-    }
-    while count == 8 {
-        (at, count, _) = at.digits();
-    }
-    Ok(at)
 }
 
 /// How many of the eight bytes of `word`, from the lowest, are digits.

@@ -1,5 +1,6 @@
 //! Arrays.
 
+use super::value::child;
 use super::{Walk, choice};
 use crate::DEPTH_MAX;
 use crate::captures::{NOTHING, QUIET};
@@ -15,54 +16,34 @@ pub(super) fn array<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node: 
     if node.types & ARRAY == 0 {
         return walk.refuse();
     }
-    let (end, count) = elements(walk, at, node.array.as_deref(), state, depth)?;
-    if node.array.as_ref().is_some_and(|rules| count < rules.min_items || rules.max_items < count) {
+    let first = at.accept::<b'['>()?.skip_whitespace();
+    let rules = node.array.as_deref().unwrap_or(const { &ArrayRules::NONE });
+    let mut lacks = rules.contains.as_deref();
+    let mut count = 0;
+    let mut here = first;
+    let end = match first.accept::<b']'>() {
+        Some(end) => end,
+        None => loop {
+            let node = rules.prefix.get(count as usize).map_or(rules.rest(), |node| node);
+            let next = if state == NOTHING || state == QUIET { state } else { walk.captures.element(state, count) };
+            let after = child(walk, here, node, next, depth + 1)?;
+            walk.capture(next, here, after);
+            if lacks.is_some_and(|node| choice::accepts(walk, here, node, depth + 1)) {
+                lacks = None;
+            }
+            count += 1;
+            let after = after.skip_whitespace();
+            if let Some(next) = after.accept::<b','>() {
+                here = next.skip_whitespace();
+            } else if let Some(end) = after.accept::<b']'>() {
+                break end;
+            } else {
+                return walk.fail((after, "token"));
+            }
+        },
+    };
+    if count < rules.min_items || rules.max_items < count || lacks.is_some() {
         return walk.refuse();
     }
-    Some(end)
-}
-
-/// Reads the elements: the place behind the closing bracket and their number.
-#[inline(always)]
-fn elements<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, rules: Option<&ArrayRules>, state: u32, depth: u32) -> Option<(C, u64)> {
-    let Some(mut at) = at.accept::<b'['>().map(C::skip_whitespace) else { return walk.fail((at, "token")).zip(None) };
-    let mut count = 0;
-    let mut lacks = rules.and_then(|rules| rules.contains.as_deref());
-    if let Some(end) = at.accept::<b']'>() {
-        return if lacks.is_some() { walk.refuse().zip(None) } else { Some((end, 0)) };
-    }
-    loop {
-        let end = element(walk, at, rules, state, depth, count)?;
-        count += 1;
-        if lacks.is_some_and(|node| choice::accepts(walk, at, node, depth + 1)) {
-            lacks = None;
-        }
-        let end = end.skip_whitespace();
-        match end.accept::<b','>() {
-            Some(next) => at = next.skip_whitespace(),
-            None if lacks.is_some() => return walk.refuse().zip(None),
-            None => return end.accept::<b']'>().or_else(|| walk.fail((end, "token"))).map(|end| (end, count)),
-        }
-    }
-}
-
-#[inline(always)]
-fn element<'d, C: Cursor<'d>>(
-    walk: &mut Walk<'d, '_, C>,
-    at: C,
-    rules: Option<&ArrayRules>,
-    state: u32,
-    depth: u32,
-    index: u64,
-) -> Option<C> {
-    let next = if state == NOTHING || state == QUIET { state } else { walk.captures.element(state, index) };
-    let end = match rules {
-        None => super::untyped(walk, at, next, depth + 1)?,
-        Some(rules) => {
-            let node = rules.prefix.get(index as usize).unwrap_or(&rules.rest);
-            C::value(walk, at, node, next, depth + 1)?
-        }
-    };
-    walk.capture(next, at, end);
     Some(end)
 }

@@ -10,7 +10,7 @@ use crate::span::{Deferred, Refusal};
 
 /// Whether the value from `at` to `end` is accepted by what `node` asks besides types and rules.
 #[inline(never)]
-pub(super) fn afterwork<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, end: C, node: &Node, _state: u32, depth: u32) -> bool {
+pub(super) fn afterwork<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, end: C, node: &Node, depth: u32) -> bool {
     if let Some(validator) = node.deferred {
         let span = walk.span(at, end);
         walk.results.deferred.push(Deferred { validator, span });

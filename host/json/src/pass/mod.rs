@@ -10,7 +10,6 @@ mod value;
 
 pub(crate) use plain::plain;
 pub(crate) use scalar::parse_number;
-use value::untyped;
 pub(crate) use value::value;
 
 use crate::captures::{Captures, NOTHING, QUIET};

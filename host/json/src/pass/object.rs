@@ -1,11 +1,12 @@
 //! Objects.
 
 use super::log::Tracked;
+use super::value::child;
 use super::{Walk, choice, scalar};
 use crate::DEPTH_MAX;
 use crate::captures::{NOTHING, QUIET};
 use crate::cursor::{self, Cursor, Text};
-use crate::program::{KeyWords, Node, OBJECT, ObjectRules, Property};
+use crate::program::{KeyWords, Node, OBJECT, ObjectRules, Property, Shape};
 use crate::span::{Member, Span};
 use crate::text::decode_into;
 
@@ -23,39 +24,40 @@ pub(super) fn object<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node:
     let rules = node.object.as_deref();
     let mut tally = Tally::open(walk, rules);
     let tracked = walk.scratch.tracked.len();
-    let Some(mut here) = at.accept::<b'{'>().map(C::skip_whitespace) else { return walk.fail((at, "token")) };
-    let end = if let Some(end) = here.accept::<b'}'>() {
-        end
-    } else {
-        loop {
+    let mut here = at.accept::<b'{'>()?.skip_whitespace();
+    let end = match here.accept::<b'}'>() {
+        Some(end) => end,
+        None => loop {
             let Some(key) = here.accept::<b'"'>() else { return walk.fail((here, "token")) };
-            let (key, after) = match cursor::string(key) {
-                Ok((key, after)) => (key, after.skip_whitespace()),
-                Err(fault) => return walk.fail(fault),
+            let (key, after) = match cursor::plain_string(key) {
+                Ok(string) => string,
+                Err(stop) => walk.escaped_key(key, stop)?,
             };
+            let after = after.skip_whitespace();
             let Some(start) = after.accept::<b':'>() else { return walk.fail((after, "token")) };
             let start = start.skip_whitespace();
             let next = if is_tracked { walk.member_state(state, key) } else { state };
             let member = if is_indexed { walk.open_member(key, start, depth) } else { 0 };
-            let end = match rules {
-                Some(rules) => member_value(walk, rules, &mut tally, key, start, next, depth)?,
-                None => super::untyped(walk, start, next, depth + 1)?,
+            let node = match rules {
+                Some(rules) => member_node(walk, rules, &mut tally, key, start, depth)?,
+                None => const { &Node::any() },
             };
+            let after = child(walk, start, node, next, depth + 1)?;
             if is_indexed {
-                walk.close_member(member, end);
+                walk.close_member(member, after);
             }
             if is_tracked {
-                walk.track(next, key, start, end);
+                walk.track(next, key, start, after);
             }
-            let end = end.skip_whitespace();
-            match end.accept::<b','>() {
-                Some(next) => here = next.skip_whitespace(),
-                None => match end.accept::<b'}'>() {
-                    Some(end) => break end,
-                    None => return walk.fail((end, "token")),
-                },
+            let after = after.skip_whitespace();
+            if let Some(next) = after.accept::<b','>() {
+                here = next.skip_whitespace();
+            } else if let Some(end) = after.accept::<b'}'>() {
+                break end;
+            } else {
+                return walk.fail((after, "token"));
             }
-        }
+        },
     };
     if is_tracked {
         walk.forget_duplicates(tracked);
@@ -125,63 +127,58 @@ impl Tally {
     }
 }
 
-/// Reads a member's value against the node or nodes that its key selects.
+/// The node that a member's value has yet to be checked against; `None` where the schema refuses the
+/// key, or the value by another node.
 #[inline(always)]
-fn member_value<'d, C: Cursor<'d>>(
+fn member_node<'r, 'd, C: Cursor<'d>>(
     walk: &mut Walk<'d, '_, C>,
-    rules: &ObjectRules,
+    rules: &'r ObjectRules,
     tally: &mut Tally,
     key: Text<C>,
     start: C,
-    state: u32,
     depth: u32,
-) -> Option<C> {
+) -> Option<&'r Node> {
     tally.members += 1;
-    let is_simple = rules.patterns.is_empty() && rules.names.is_none();
-    if is_simple && !key.is_escaped {
-        if rules.keys.is_empty() {
-            return C::value(walk, start, &rules.additional, state, depth + 1);
+    match rules.shape {
+        Shape::Uniform => Some(&rules.additional),
+        Shape::Named if !key.is_escaped => {
+            let Some(number) = rules.keys.find_words(key.key_words(), key.bytes()) else { return Some(&rules.additional) };
+            let property = &rules.properties[number];
+            tally.note(walk, property.slot);
+            Some(&property.node)
         }
-        let Some(number) = rules.keys.find_words(key.key_words(), key.bytes()) else {
-            return C::value(walk, start, &rules.additional, state, depth + 1);
-        };
-        let property = &rules.properties[number];
-        tally.note(walk, property.slot);
-        return C::value(walk, start, &property.node, state, depth + 1);
+        Shape::Digits if key.is_short_digits() => rules.patterns.first().map(|(_, node)| &**node),
+        _ => rare_member_node(walk, rules, tally, key, start, depth),
     }
-    rare_member_value(walk, rules, tally, key, start, state, depth)
 }
 
-/// As [`member_value`], with patterns, names or escapes in the key.
+/// As [`member_node`], with patterns, names or escapes in the key.
 #[inline(never)]
-fn rare_member_value<'d, C: Cursor<'d>>(
+fn rare_member_node<'r, 'd, C: Cursor<'d>>(
     walk: &mut Walk<'d, '_, C>,
-    rules: &ObjectRules,
+    rules: &'r ObjectRules,
     tally: &mut Tally,
     key: Text<C>,
     start: C,
-    state: u32,
     depth: u32,
-) -> Option<C> {
+) -> Option<&'r Node> {
     let node = if key.is_escaped {
         let mut text = std::mem::take(&mut walk.scratch.text);
         text.clear();
         decode_into(key.bytes(), &mut text);
-        let node = member_node(walk, rules, tally, &text, start, depth);
+        let node = keyed_node(walk, rules, tally, &text, start, depth);
         walk.scratch.text = text;
         node
     } else {
-        member_node(walk, rules, tally, key.bytes(), start, depth)
+        keyed_node(walk, rules, tally, key.bytes(), start, depth)
     };
-    match node {
-        Some(node) => C::value(walk, start, node, state, depth + 1),
-        None => walk.refuse(),
+    if node.is_none() {
+        walk.refuse();
     }
+    node
 }
 
-/// The node that a member's value has yet to be checked against; `None` where the schema refuses the
-/// key, or the value by another node.
-fn member_node<'r, 'd, C: Cursor<'d>>(
+fn keyed_node<'r, 'd, C: Cursor<'d>>(
     walk: &mut Walk<'d, '_, C>,
     rules: &'r ObjectRules,
     tally: &mut Tally,
@@ -204,6 +201,18 @@ fn member_node<'r, 'd, C: Cursor<'d>>(
 }
 
 impl<'d, C: Cursor<'d>> Walk<'d, '_, C> {
+    /// A key with escapes, of which `stop` is the first.
+    #[inline(never)]
+    fn escaped_key(&mut self, start: C, stop: C) -> Option<(Text<C>, C)> {
+        match cursor::escaped_string(start, stop) {
+            Ok(key) => Some(key),
+            Err(fault) => {
+                self.fail(fault);
+                None
+            }
+        }
+    }
+
     /// The state below `state` at a key.
     fn member_state(&mut self, state: u32, key: Text<C>) -> u32 {
         if !key.is_escaped {

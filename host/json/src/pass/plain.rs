@@ -14,6 +14,12 @@ pub(crate) fn plain<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, depth:
     }
 }
 
+/// Reads a member or element: arrays and objects by recursion, scalars without a call.
+#[inline(always)]
+fn child<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, depth: u32) -> Option<C> {
+    if at.peek() | 0x20 == b'{' { C::plain(walk, at, depth) } else { scalar::plain(walk, at) }
+}
+
 #[inline(always)]
 fn object<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, depth: u32) -> Option<C> {
     if depth >= DEPTH_MAX {
@@ -25,12 +31,12 @@ fn object<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, depth: u32) -> O
     }
     loop {
         let Some(key) = at.accept::<b'"'>() else { return walk.fail((at, "token")) };
-        let after = match cursor::string(key) {
+        let after = match cursor::plain_string(key) {
             Ok((_, after)) => after.skip_whitespace(),
-            Err(fault) => return walk.fail(fault),
+            Err(stop) => walk.escaped_string(key, stop)?.skip_whitespace(),
         };
         let Some(start) = after.accept::<b':'>() else { return walk.fail((after, "token")) };
-        let end = C::plain(walk, start.skip_whitespace(), depth + 1)?.skip_whitespace();
+        let end = child(walk, start.skip_whitespace(), depth + 1)?.skip_whitespace();
         match end.accept::<b','>() {
             Some(next) => at = next.skip_whitespace(),
             None => return end.accept::<b'}'>().or_else(|| walk.fail((end, "token"))),
@@ -48,7 +54,7 @@ fn array<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, depth: u32) -> Op
         return Some(end);
     }
     loop {
-        let end = C::plain(walk, at, depth + 1)?.skip_whitespace();
+        let end = child(walk, at, depth + 1)?.skip_whitespace();
         match end.accept::<b','>() {
             Some(next) => at = next.skip_whitespace(),
             None => return end.accept::<b']'>().or_else(|| walk.fail((end, "token"))),

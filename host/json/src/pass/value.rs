@@ -3,7 +3,7 @@
 use super::{Walk, array, choice, object, scalar};
 use crate::captures::{NOTHING, QUIET};
 use crate::cursor::Cursor;
-use crate::program::Node;
+use crate::program::{ARRAY, Node, OBJECT};
 
 /// Reads the value at `at`, which lies in `depth` arrays and objects, and returns the place behind it.
 ///
@@ -11,28 +11,37 @@ use crate::program::Node;
 /// features ([`Cursor::value`]), through which it calls itself.
 #[inline(always)]
 pub(crate) fn value<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node: &Node, state: u32, depth: u32) -> Option<C> {
-    let is_indexed = depth < 2 && walk.has_members;
-    if (state == NOTHING || state == QUIET) && !is_indexed && node.is_any() {
-        return C::plain(walk, at, depth);
-    }
     let end = match at.peek() {
-        b'{' => object::object(walk, at, node, state, depth),
-        b'[' => array::array(walk, at, node, state, depth),
+        b'{' => {
+            let is_plain = node.object.is_none() && node.types & OBJECT != 0 && walk.is_plain(state, depth);
+            if is_plain { C::plain(walk, at, depth) } else { object::object(walk, at, node, state, depth) }
+        }
+        b'[' => {
+            let is_plain = node.array.is_none() && node.types & ARRAY != 0 && walk.is_plain(state, depth);
+            if is_plain { C::plain(walk, at, depth) } else { array::array(walk, at, node, state, depth) }
+        }
         _ => scalar::scalar(walk, at, node),
     }?;
-    if node.has_afterwork() && !choice::afterwork(walk, at, end, node, state, depth) {
+    if node.has_afterwork() && !choice::afterwork(walk, at, end, node, depth) {
         return None;
     }
     Some(end)
 }
 
-/// Reads a value that no node describes.
+/// Reads a member or element: arrays and objects by recursion, scalars without a call.
 #[inline(always)]
-pub(crate) fn untyped<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, state: u32, depth: u32) -> Option<C> {
-    let is_indexed = depth < 2 && walk.has_members;
-    if (state == NOTHING || state == QUIET) && !is_indexed {
-        return C::plain(walk, at, depth);
+pub(super) fn child<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node: &Node, state: u32, depth: u32) -> Option<C> {
+    // `{` and `[` differ from everything else a value can begin with in these bits.
+    if at.peek() | 0x20 == b'{' || node.has_afterwork() {
+        return C::value(walk, at, node, state, depth);
     }
-    let any = const { &Node::any() };
-    C::value(walk, at, any, state, depth)
+    scalar::scalar(walk, at, node)
+}
+
+impl<'d, C: Cursor<'d>> Walk<'d, '_, C> {
+    /// Whether nothing below a value is to be noted.
+    #[inline(always)]
+    fn is_plain(&self, state: u32, depth: u32) -> bool {
+        state == QUIET || (state == NOTHING && (depth >= 2 || !self.has_members))
+    }
 }

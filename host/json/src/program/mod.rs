@@ -12,6 +12,7 @@ mod sequence;
 
 pub use keys::KeyTable;
 pub(crate) use keys::KeyWords;
+pub(crate) use node::Shape;
 pub use node::{
     ARRAY, ArrayRules, BOOLEAN, Choice, Conditional, Dependency, EVERY_TYPE, INTEGER, NULL, Node, OBJECT, ObjectRules, ObjectRulesBuilder,
     Property, REAL, STRING, StringRules,

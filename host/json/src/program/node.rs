@@ -136,11 +136,21 @@ pub struct ArrayRules {
     /// The greatest number of elements.
     pub max_items: u64,
     /// Nodes of the first elements, by position (`items` as an array).
-    pub prefix: Box<[Arc<Node>]>,
-    /// The node of the others (`items` as a schema, `additionalItems`).
-    pub rest: Arc<Node>,
+    pub prefix: Vec<Arc<Node>>,
+    /// The node of the others (`items` as a schema, `additionalItems`); nothing for any.
+    pub rest: Option<Arc<Node>>,
     /// A node that at least one element must be accepted by (`contains`).
     pub contains: Option<Arc<Node>>,
+}
+
+impl ArrayRules {
+    /// No rules.
+    pub const NONE: Self = Self { min_items: 0, max_items: u64::MAX, prefix: Vec::new(), rest: None, contains: None };
+
+    #[inline(always)]
+    pub(crate) fn rest(&self) -> &Node {
+        self.rest.as_deref().unwrap_or(const { &Node::any() })
+    }
 }
 
 /// A key that the schema names.
@@ -165,9 +175,23 @@ pub struct Dependency {
     pub node: Option<Arc<Node>>,
 }
 
+/// How an object's keys select the nodes of their values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// All alike.
+    Uniform,
+    /// By name.
+    Named,
+    /// Digits by one node, all others by another: the counts of histograms.
+    Digits,
+    /// By name and patterns, or the keys themselves are checked.
+    Mixed,
+}
+
 /// What an object must fulfil besides its type. Built by [`ObjectRulesBuilder`].
 #[derive(Debug)]
 pub struct ObjectRules {
+    pub(crate) shape: Shape,
     pub(crate) keys: KeyTable,
     pub(crate) properties: Box<[Property]>,
     pub(crate) patterns: Box<[(Pattern, Arc<Node>)]>,
@@ -233,6 +257,7 @@ impl ObjectRulesBuilder {
             node: node.as_ref().map(Arc::clone),
         });
         ObjectRules {
+            shape: self.shape(keys.is_empty()),
             keys,
             properties,
             dependencies: dependencies.collect(),
@@ -244,6 +269,16 @@ impl ObjectRulesBuilder {
             names: self.names,
             min_properties: self.min_properties,
             max_properties: self.max_properties,
+        }
+    }
+
+    fn shape(&self, has_no_keys: bool) -> Shape {
+        match self.patterns.as_slice() {
+            _ if self.names.is_some() => Shape::Mixed,
+            [] if has_no_keys => Shape::Uniform,
+            [] => Shape::Named,
+            [(pattern, _)] if has_no_keys && pattern.is_digits() => Shape::Digits,
+            _ => Shape::Mixed,
         }
     }
 

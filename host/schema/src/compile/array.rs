@@ -13,8 +13,8 @@ impl<'s> Compiler<'s> {
         let (min_items, max_items) = (limit("minItems").unwrap_or(0), limit("maxItems").unwrap_or(u64::MAX));
         let (prefix, rest) = self.items(object, place, draught);
         let contains = self.contains(object, place, draught);
-        let rules = ArrayRules { min_items, max_items, prefix: prefix.into(), rest, contains };
-        let asks_nothing = rules.prefix.is_empty() && rules.rest.is_any() && rules.contains.is_none();
+        let rules = ArrayRules { min_items, max_items, prefix, rest: Some(rest).filter(|rest| !rest.is_any()), contains };
+        let asks_nothing = rules.prefix.is_empty() && rules.rest.is_none() && rules.contains.is_none();
         if !asks_nothing || min_items > 0 || max_items < u64::MAX {
             draught.node.array = Some(Box::new(rules));
         }
