@@ -3,13 +3,17 @@
 //! `kill -9` proves nothing about durability, the page cache survives it. Here every file has what programs see and what the
 //! disk holds; [`FaultFiles::power_cut`] gives the disk as it is found after the power came back.
 
-use crate::{File, FileLock, Files};
-use parking_lot::Mutex;
+use crate::{Clock, File, FileLock, Files};
+use parking_lot::{Condvar, Mutex};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 /// Sectors are written whole or not at all.
@@ -19,6 +23,40 @@ const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub struct FaultFiles {
     world: Arc<Mutex<World>>,
+    gate: Arc<Gate>,
+}
+
+/// Holds syncs up.
+#[derive(Debug, Default)]
+struct Gate {
+    held: Mutex<bool>,
+    opened: Condvar,
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug, Default)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// A clock at this time since 1970.
+    pub fn at(since_1970: Duration) -> Self {
+        Self(AtomicI64::new(since_1970.as_nanos() as i64))
+    }
+
+    /// Moves it on.
+    pub fn advance(&self, time: Duration) {
+        self.0.fetch_add(time.as_nanos() as i64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now_ns(&self) -> i64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.now_ns().unsigned_abs())
+    }
 }
 
 /// What becomes of writes, lengths and names that were never synced.
@@ -99,7 +137,7 @@ impl FaultFiles {
             names.into_iter().map(|(path, data)| (path, Arc::new(Mutex::new(data.lock().after(|| kept(cut)))))).collect();
         let durable_names = names.clone();
         let found = World { names, durable_names, folders: world.folders.clone(), ..World::default() };
-        Self { world: Arc::new(Mutex::new(found)) }
+        Self { world: Arc::new(Mutex::new(found)), gate: Arc::default() }
     }
 
     /// So many bytes can still be written; then `ENOSPC`.
@@ -115,6 +153,12 @@ impl FaultFiles {
     /// Syncs of files say ok and do nothing: as if the program had forgotten them.
     pub fn lie_about_syncs(&self) {
         self.world.lock().lying_syncs = true;
+    }
+
+    /// From now on (`true`) syncs wait until they may go on (`false`): a slow disk.
+    pub fn hold_syncs(&self, held: bool) {
+        *self.gate.held.lock() = held;
+        self.gate.opened.notify_all();
     }
 
     /// How many times a file was synced.
@@ -214,6 +258,7 @@ impl Dice {
 struct FaultFile {
     data: Arc<Mutex<Data>>,
     world: Arc<Mutex<World>>,
+    gate: Arc<Gate>,
 }
 
 impl File for FaultFile {
@@ -236,6 +281,11 @@ impl File for FaultFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let mut held = self.gate.held.lock();
+        while *held {
+            self.gate.opened.wait(&mut held);
+        }
+        drop(held);
         let mut world = self.world.lock();
         world.syncs += 1;
         let mut data = self.data.lock();
@@ -287,7 +337,7 @@ impl Files for FaultFiles {
             None if create => Arc::clone(world.names.entry(path.to_owned()).or_default()),
             None => return Err(io::ErrorKind::NotFound.into()),
         };
-        Ok(Box::new(FaultFile { data, world: Arc::clone(&self.world) }))
+        Ok(Box::new(FaultFile { data, world: Arc::clone(&self.world), gate: Arc::clone(&self.gate) }))
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {

@@ -1,6 +1,16 @@
 //! The embedded log: the conformance suite, and what only a log in a folder can be asked.
 
 mod conformance;
+#[path = "embedded/disk.rs"]
+mod disk;
+#[path = "embedded/log.rs"]
+mod log;
+#[path = "embedded/members.rs"]
+mod members;
+#[path = "embedded/recovery.rs"]
+mod recovery;
+#[path = "embedded/retention.rs"]
+mod retention;
 
 use conformance::*;
 use std::sync::Arc;

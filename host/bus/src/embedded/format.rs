@@ -4,8 +4,8 @@
 //! goes into the CRC of each entry's header, so that a record cannot be made to look like an entry to a reader that searches for
 //! the next one behind damage. An entry is
 //! a header ([`EntryHeader`]), items that say what it does ([`Item`]) and frames that carry bytes (records of one batch, or one
-//! checkpoint), each under a CRC32C of its own, so that a reader checks a batch without its entry. The first entry of a segment
-//! is a snapshot of all topics, ends, positions and places of checkpoints.
+//! checkpoint), each under a CRC32C of its own, so that a reader checks a batch without its entry. The first two entries of a
+//! segment are the same snapshot of all topics, ends, positions and places of checkpoints.
 
 use crate::Compression;
 use std::sync::Arc;

@@ -11,8 +11,8 @@ const GIB: u64 = 1 << 30;
 pub struct EmbeddedOptions {
     /// The folder, made where it is missing. One process at a time.
     pub folder: PathBuf,
-    /// A segment is sealed at this size and deleted as a whole. Default 128 MiB (1 MiB records: 128 of them; at 70 MiB/s one every
-    /// two seconds), at most 1 GiB because positions within a segment are 32 bits.
+    /// A segment is sealed at this size and deleted as a whole. Default 128 MiB: at 70 MiB/s one every two seconds, 128 of them within
+    /// [`Self::retention_bytes`]. At most 1 GiB, because positions within a segment are 32 bits.
     pub segment_bytes: u64,
     /// What may wait for the writer; beyond it [`crate::Bus::publish`] is refused with [`BusError::Full`]. Default 64 MiB: about a
     /// second at 70 MiB/s.

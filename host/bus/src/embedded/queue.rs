@@ -110,9 +110,8 @@ impl Queue {
         self.room.notify_all();
     }
 
-    /// Whether a small request would be refused now.
+    /// Whether less than a sixteenth of the room is left: publishers are being refused, or will be soon.
     pub(super) fn is_full(&self) -> bool {
-        let waiting = self.waiting.lock();
-        waiting.bytes + OVERHEAD_BYTES > self.bytes_max
+        self.waiting.lock().bytes > self.bytes_max - self.bytes_max / 16
     }
 }

@@ -14,6 +14,9 @@ use std::{ops::Range, path::PathBuf, sync::Arc};
 /// A record takes 15 bytes at least and Zstandard makes 1000 of 1 at most: so many offsets may be lost with a byte of the log.
 const OFFSETS_PER_LOST_BYTE: u64 = 1000 / 15 + 1;
 
+/// A segment begins with so many copies of its snapshot.
+const SNAPSHOT_COPIES: usize = 2;
+
 /// Bytes that could not be read when the log was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -105,15 +108,15 @@ impl Recovered {
     fn find_snapshot(&mut self, store: &Store, segments: &[u32]) -> Result<usize, BusError> {
         for (at, &segment) in segments.iter().enumerate().rev() {
             let Some(mut scan) = open_scan(store, segment)? else { continue };
-            let first = scan.next().map_err(|error| io_error("cannot read", &store.log_path(segment), error))?;
-            if let Some(Found::Entry { header, items }) = first
-                && matches!(items.first(), Some((Item::Snapshot, _)))
-            {
-                for (item, place) in &items {
-                    self.catalog.apply(item, *place);
+            for _ in 0..SNAPSHOT_COPIES {
+                let next = scan.next().map_err(|error| io_error("cannot read", &store.log_path(segment), error))?;
+                let Some(Found::Entry { items, .. }) = next else { continue };
+                if matches!(items.first(), Some((Item::Snapshot, _))) {
+                    for (item, place) in &items {
+                        self.catalog.apply(item, *place);
+                    }
+                    return Ok(at);
                 }
-                self.next_sequence = header.sequence + 1;
-                return Ok(at);
             }
         }
         Err(BusError::Unusable(format!(

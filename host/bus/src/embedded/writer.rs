@@ -228,7 +228,7 @@ impl Writer {
     }
 }
 
-/// A new segment with its snapshot, durable with its name.
+/// A new segment with its snapshot, durable with its name. The snapshot is there twice: without it nobody knows what the topics are.
 fn create_segment(shared: &Shared, segment: u32, sequence: &mut u64, buffer: &mut Vec<u8>) -> Result<Active, BusError> {
     let store = &shared.store;
     let path = store.log_path(segment);
@@ -241,9 +241,10 @@ fn create_segment(shared: &Shared, segment: u32, sequence: &mut u64, buffer: &mu
     buffer.extend_from_slice(&segment_header(segment, salt));
     let draft = Draft { items: shared.catalog.read().snapshot(), frames: Vec::new() };
     encode_entry(buffer, &active, *sequence, newest_ms, &draft);
+    encode_entry(buffer, &active, *sequence + 1, newest_ms, &draft);
     let written = active.file.set_len(0).and_then(|()| active.file.write_all_at(buffer, 0)).and_then(|()| active.file.sync());
     written.and_then(|()| store.files().sync_dir(store.folder())).map_err(failed)?;
-    *sequence += 1;
+    *sequence += 2;
     active.end = buffer.len() as u64;
     Ok(active)
 }
