@@ -10,7 +10,6 @@ pub struct Instance<D>(RefCell<Option<D>>);
 
 impl<D> Instance<D> {
     #[doc(hidden)]
-    #[expect(clippy::new_without_default, reason = "const, for thread_local")]
     pub const fn new() -> Self {
         Self(RefCell::new(None))
     }

@@ -206,7 +206,14 @@ impl GraphState {
         Self { title, shape, columns: Vec::new(), declared: 0, by_name: Vec::new(), last: 0, watches: Vec::new() }
     }
 
-    fn find_or_add(&mut self, name: &str, unit: &'static str, aggregation: Aggregation, rules: &mut Vec<wire::AlertRule>, graph: Graph) -> u32 {
+    fn find_or_add(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        aggregation: Aggregation,
+        rules: &mut Vec<wire::AlertRule>,
+        graph: Graph,
+    ) -> u32 {
         if self.columns.get(self.last as usize).is_some_and(|column| column.name == name) {
             return self.last;
         }
@@ -224,7 +231,15 @@ impl GraphState {
         self.by_name.binary_search_by(|&number| self.columns[number as usize].name.as_str().cmp(name))
     }
 
-    fn insert(&mut self, place: usize, name: &str, unit: &'static str, aggregation: Aggregation, rules: &mut Vec<wire::AlertRule>, graph: Graph) -> u32 {
+    fn insert(
+        &mut self,
+        place: usize,
+        name: &str,
+        unit: &'static str,
+        aggregation: Aggregation,
+        rules: &mut Vec<wire::AlertRule>,
+        graph: Graph,
+    ) -> u32 {
         let number = self.columns.len() as u32;
         self.by_name.insert(place, number);
         self.columns.push(ColumnState { name: name.into(), unit, aggregation, cells: Vec::new(), last: 0 });

@@ -97,10 +97,10 @@ fn rules_hold_for_columns_that_come_later() {
     let mut found = assert_analysis_invariant::<Everything>("{}", &rows());
     found.rules.sort();
     let expected = [
-        "large: sizes/max Above 1000000 1",
-        "silent:a: counts/a Inactive 0 5",
-        "silent:b: counts/b Inactive 0 5",
-        "silent:none: counts/none Inactive 0 5",
+        "large: sizes/max above 1000000 1",
+        "silent:a: counts/a inactive 0 5",
+        "silent:b: counts/b inactive 0 5",
+        "silent:none: counts/none inactive 0 5",
     ];
     assert_eq!(found.rules, expected);
 }

@@ -39,7 +39,8 @@ fn rows(targets: &[&str]) -> Vec<testing::Row> {
 fn rows_share_a_delivery_to_the_same_target() {
     let rows = rows(&[r#""a""#, r#""b""#, "null", r#""bus""#, r#""bus""#, r#""a""#, r#""a""#]);
     let sent = Under::<Router>::open("{}").unwrap().write(&rows).unwrap();
-    let sent: Vec<_> = sent.iter().map(|delivery| (format!("{:?}", delivery.target), delivery.rows.clone(), delivery.text().into_owned())).collect();
+    let sent: Vec<_> =
+        sent.iter().map(|delivery| (format!("{:?}", delivery.target), delivery.rows.clone(), delivery.text().into_owned())).collect();
     let bus = r#"Bus { topic: "t", key: [107] }"#.to_string();
     let file = |name: &str| format!("Append({name:?})");
     let expected = [

@@ -15,20 +15,34 @@ use crate::toolchain::Toolchain;
 const TAIL_LINES_MAX: usize = 60;
 
 /// Builds one package of a project and says where its module is.
-pub(crate) fn build_package(toolchain: &Toolchain, project: &Project, package: &str, on_line: &mut dyn FnMut(&str)) -> Result<PathBuf, BuildError> {
+pub(crate) fn build_package(
+    toolchain: &Toolchain,
+    project: &Project,
+    package: &str,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<PathBuf, BuildError> {
     let modules = build(toolchain, project, &["--package", package, "--lib"], on_line)?;
     let found = modules.into_iter().find(|(found, _)| found.name == package);
     found.map(|(_, module)| module).ok_or_else(|| BuildError::NoModule { package: package.into() })
 }
 
 /// Builds every package of a project that makes a module.
-pub(crate) fn build_workspace<'p>(toolchain: &Toolchain, project: &'p Project, on_line: &mut dyn FnMut(&str)) -> Result<Vec<(&'p Package, PathBuf)>, BuildError> {
+pub(crate) fn build_workspace<'p>(
+    toolchain: &Toolchain,
+    project: &'p Project,
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Vec<(&'p Package, PathBuf)>, BuildError> {
     let mut modules = build(toolchain, project, &["--workspace", "--lib"], on_line)?;
     modules.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     Ok(modules)
 }
 
-fn build<'p>(toolchain: &Toolchain, project: &'p Project, what: &[&str], on_line: &mut dyn FnMut(&str)) -> Result<Vec<(&'p Package, PathBuf)>, BuildError> {
+fn build<'p>(
+    toolchain: &Toolchain,
+    project: &'p Project,
+    what: &[&str],
+    on_line: &mut dyn FnMut(&str),
+) -> Result<Vec<(&'p Package, PathBuf)>, BuildError> {
     let mut command = toolchain.cargo(&project.root);
     command.args(toolchain.build_arguments(project.remap())).args(what).arg("--target-dir").arg(&project.target_dir);
     let (messages, tail, succeeded) = run(command, on_line)?;

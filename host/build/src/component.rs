@@ -72,7 +72,9 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, String> {
     let encoder = ComponentEncoder::default().validate(true).module(module);
     let component = encoder.and_then(|mut encoder| encoder.encode());
     component.map_err(|error| {
-        format!("{error:#}; a dependency that reaches for the world outside (files, clocks, randomness, JavaScript) cannot be part of a plugin")
+        format!(
+            "{error:#}; a dependency that reaches for the world outside (files, clocks, randomness, JavaScript) cannot be part of a plugin"
+        )
     })
 }
 
@@ -97,8 +99,14 @@ fn check_names(imports: &[String], exports: &[String]) -> Result<Kind, String> {
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(exported).collect();
     match kinds[..] {
         [kind] => Ok(kind),
-        [] => Err("it exports no kind of plugin: end src/lib.rs with `tidemill_guest::export_analysis!(Type);` or the macro of another kind".into()),
-        _ => Err(format!("it exports {}: a plugin is exactly one of them", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" and "))),
+        [] => {
+            Err("it exports no kind of plugin: end src/lib.rs with `tidemill_guest::export_analysis!(Type);` or the macro of another kind"
+                .into())
+        }
+        _ => Err(format!(
+            "it exports {}: a plugin is exactly one of them",
+            kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" and ")
+        )),
     }
 }
 
@@ -133,7 +141,8 @@ mod tests {
         check(&[], &["$decoder@0.1.3"], Ok(Kind::Decoder));
         check(&["$host@0.1.0"], &["$output@0.1.0"], Ok(Kind::Output));
         check(&[], &["$output@0.1.0", "$decoder@0.1.0"], Err("it exports decoder and output: a plugin is exactly one of them"));
-        let none = "it exports no kind of plugin: end src/lib.rs with `tidemill_guest::export_analysis!(Type);` or the macro of another kind";
+        let none =
+            "it exports no kind of plugin: end src/lib.rs with `tidemill_guest::export_analysis!(Type);` or the macro of another kind";
         check(&[], &["$outputs@0.1.0", "other:plugin/output@0.1.0"], Err(none));
         let clock = "it imports `wasi:clocks/wall-clock@0.2.0`, and a plugin may import `tidemill:plugin/host` only";
         check(&["wasi:clocks/wall-clock@0.2.0"], &["$output@0.1.0"], Err(clock));

@@ -43,8 +43,16 @@ pub struct Built {
 /// No toolchain (the text says which packages to install), a plugin that does not compile, or one that is no component of
 /// exactly one kind which imports `tidemill:plugin/host` only.
 pub fn build(dir: &Path, out: Option<&Path>, on_line: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
+    build_in(None, dir, out, on_line)
+}
+
+/// [`build`] with a target folder of the caller's choice.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_in(target_dir: Option<&Path>, dir: &Path, out: Option<&Path>, on_line: &mut dyn FnMut(&str)) -> Result<Built, BuildError> {
     let toolchain = toolchain::find(dir)?;
-    let project = project::load(&toolchain, dir)?;
+    let project = project::load(&toolchain, dir, target_dir)?;
     let package = project.package_in(dir)?;
     let module = cargo::build_package(&toolchain, &project, &package.name, on_line)?;
     let default = dir.join(format!("{}.wasm", package.name));
@@ -58,7 +66,7 @@ pub fn build(dir: &Path, out: Option<&Path>, on_line: &mut dyn FnMut(&str)) -> R
 /// As [`build`], for the first plugin that fails.
 pub fn build_all(dir: &Path, on_line: &mut dyn FnMut(&str)) -> Result<Vec<Built>, BuildError> {
     let toolchain = toolchain::find(dir)?;
-    let project = project::load(&toolchain, dir)?;
+    let project = project::load(&toolchain, dir, None)?;
     let modules = cargo::build_workspace(&toolchain, &project, on_line)?;
     let write = |(package, module): (&project::Package, PathBuf)| {
         component::write(&package.name, &module, &package.dir.join(format!("{}.wasm", package.name)))

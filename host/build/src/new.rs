@@ -29,7 +29,9 @@ pub enum NewError {
     Name(String),
 
     /// There is no template for this language.
-    #[error("there is no template for `{0}`: rust is supported; a plugin in another language is a component of wit/plugin.wit built by its own tools")]
+    #[error(
+        "there is no template for `{0}`: rust is supported; a plugin in another language is a component of wit/plugin.wit built by its own tools"
+    )]
     Language(String),
 
     /// The folder is not empty.
@@ -86,7 +88,7 @@ fn write_folder(folder: &Dir<'_>, to: &Path, fill: &dyn Fn(&str) -> String) -> R
     for entry in folder.entries() {
         let name = entry.path().file_name().unwrap_or_default();
         match entry {
-            DirEntry::Dir(inner) if name != "target" => write_folder(inner, &to.join(name), fill)?,
+            DirEntry::Dir(inner) if name != "target" && name != "tests" => write_folder(inner, &to.join(name), fill)?,
             DirEntry::Dir(_) => {}
             DirEntry::File(file) => {
                 let (name, bytes) = render(&name.to_string_lossy(), file.contents(), fill);

@@ -26,8 +26,8 @@ pub(crate) struct Package {
     pub dir: PathBuf,
 }
 
-/// Asks cargo about the project in `dir`.
-pub(crate) fn load(toolchain: &Toolchain, dir: &Path) -> Result<Project, BuildError> {
+/// Asks cargo about the project in `dir`, which is to be built in `target_dir` or where such projects are.
+pub(crate) fn load(toolchain: &Toolchain, dir: &Path, target_dir: Option<&Path>) -> Result<Project, BuildError> {
     let error = |detail: String| BuildError::NoProject { dir: dir.into(), detail };
     if !dir.join("Cargo.toml").is_file() {
         return Err(error("it has no Cargo.toml".into()));
@@ -39,10 +39,10 @@ pub(crate) fn load(toolchain: &Toolchain, dir: &Path) -> Result<Project, BuildEr
         return Err(error(String::from_utf8_lossy(&output.stderr).trim().into()));
     }
     let metadata: Value = serde_json::from_slice(&output.stdout).map_err(|source| error(source.to_string()))?;
-    from_metadata(&metadata).ok_or_else(|| error("its metadata lacks names or paths".into()))
+    from_metadata(&metadata, target_dir).ok_or_else(|| error("its metadata lacks names or paths".into()))
 }
 
-fn from_metadata(metadata: &Value) -> Option<Project> {
+fn from_metadata(metadata: &Value, target_dir: Option<&Path>) -> Option<Project> {
     let root = PathBuf::from(metadata["workspace_root"].as_str()?);
     let makes_module = |package: &&Value| targets(package).any(|target| contains(&target["kind"], "cdylib"));
     let packages = metadata["packages"].as_array()?.iter();
@@ -50,7 +50,8 @@ fn from_metadata(metadata: &Value) -> Option<Project> {
     modules.sort_by(|a, b| a.name.cmp(&b.name));
     let is_workspace = !root.join("src").is_dir();
     let own = PathBuf::from(metadata["target_directory"].as_str()?);
-    let target_dir = if is_workspace { shared_override().unwrap_or(own) } else { shared_target_dir().unwrap_or(own) };
+    let usual = if is_workspace { shared_override() } else { shared_target_dir() };
+    let target_dir = target_dir.map(PathBuf::from).or(usual).unwrap_or(own);
     Some(Project { root, packages: modules, target_dir, is_workspace })
 }
 

@@ -153,8 +153,7 @@ fn clean_environment(command: &mut Command) {
 
 fn is_of_outer_build(name: &str) -> bool {
     const KEPT: [&str; 6] = ["CARGO_HOME", "CARGO_HTTP", "CARGO_NET", "CARGO_REGISTR", "CARGO_SOURCE", "CARGO_TERM"];
-    const DROPPED: [&str; 8] =
-        ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "MAKEFLAGS", "LD_LIBRARY_PATH", "OUT_DIR"];
+    const DROPPED: [&str; 8] = ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "RUSTUP_TOOLCHAIN", "MAKEFLAGS", "LD_LIBRARY_PATH", "OUT_DIR"];
     let is = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
     is(&DROPPED) && !is(&KEPT)
 }
@@ -172,7 +171,12 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
         let at = |name: &str| root.path().join(name);
-        let search = Search { bin: at("bin"), library: at("library"), path: vec![at("path")], rust_lld: Some(at("rust-lld")).filter(|file| file.is_file()) };
+        let search = Search {
+            bin: at("bin"),
+            library: at("library"),
+            path: vec![at("path")],
+            rust_lld: Some(at("rust-lld")).filter(|file| file.is_file()),
+        };
         (root, search)
     }
 
@@ -215,7 +219,8 @@ mod tests {
         for name in ["CARGO_PKG_NAME", "CARGO_PROFILE_RELEASE_LTO", "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "MAKEFLAGS"] {
             check(name, true);
         }
-        for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_NET_OFFLINE", "CARGO_HTTP_CAINFO", "RUST_BACKTRACE", "https_proxy"] {
+        for name in ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_NET_OFFLINE", "CARGO_HTTP_CAINFO", "RUST_BACKTRACE", "https_proxy"]
+        {
             check(name, false);
         }
     }

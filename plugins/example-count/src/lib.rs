@@ -27,3 +27,44 @@ impl Analysis for CountByChannel {
 }
 
 tidemill_guest::export_analysis!(CountByChannel);
+
+#[cfg(test)]
+mod tests {
+    use tidemill_guest::Time;
+    use tidemill_guest::testing::{Analysis, Row, assert_analysis_invariant};
+
+    use super::CountByChannel;
+
+    const TITLE: &str = "messages by channel";
+
+    fn rows() -> Vec<Row> {
+        let row =
+            |second: i64, channel: &str| Row::new().set("Timestamp", Time::from_seconds(second)).set("Fields[normalizedChannel]", channel);
+        let mut rows: Vec<Row> = (0..10).map(|second| row(115 + second, "release")).collect();
+        rows.push(row(60, "beta"));
+        rows.push(Row::new().set("Timestamp", Time::from_seconds(60)));
+        rows
+    }
+
+    #[test]
+    fn counts_by_channel_and_minute() {
+        let found = assert_analysis_invariant::<CountByChannel>("{}", &rows());
+        assert_eq!((found.cell(TITLE, "release", 60), found.cell(TITLE, "release", 120)), (Some(5.0), Some(5.0)));
+        assert_eq!(found.cell(TITLE, "beta", 60), Some(1.0));
+        assert_eq!(found.cell(TITLE, "none", 60), Some(1.0), "a message without channel counts too");
+    }
+
+    #[test]
+    fn watches_every_channel() {
+        let found = assert_analysis_invariant::<CountByChannel>(r#"{"silent_minutes": 3}"#, &rows()[9..]);
+        assert_eq!(found.rules.len(), 3);
+        assert_eq!(found.rules[0], "silent:release: messages by channel/release inactive 0 3");
+    }
+
+    #[test]
+    fn refuses_a_misspelt_key() {
+        let failure = Analysis::<CountByChannel>::open(r#"{"silent": 3}"#).unwrap_err();
+        let expected = "the configuration has `silent`, which this plugin does not use; it reads: silent_minutes";
+        assert_eq!(failure.text, expected);
+    }
+}

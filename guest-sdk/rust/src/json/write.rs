@@ -184,10 +184,8 @@ mod tests {
         object.array("l").text("t").int(2).float(1.0).raw(b"null").object();
         drop(object);
         let text = String::from_utf8(out).unwrap();
-        let expected = concat!(
-            r#"{"a\"":"x\n\\\u0001é","n":-5,"f":0.5,"nan":null,"b":true,"r":{"k": 1},"#,
-            r#""o":{"i":1},"l":["t",2,1,null,{}]}"#
-        );
+        let expected =
+            concat!(r#"{"a\"":"x\n\\\u0001é","n":-5,"f":0.5,"nan":null,"b":true,"r":{"k": 1},"#, r#""o":{"i":1},"l":["t",2,1,null,{}]}"#);
         assert_eq!(text, expected);
     }
 }

@@ -10,8 +10,8 @@ use crate::Time;
 use crate::subscription::Column;
 use crate::wire;
 
-use layout::Slot;
 pub(crate) use layout::LayoutError;
+use layout::Slot;
 pub use scalar::{Boolean, Bytes, Float64, Int64, Json, Scalar, Text, Timestamp};
 
 /// The rows of one call, all from one partition.

@@ -84,9 +84,8 @@ fn a_list_of_another_length_is_refused_by_name() {
         let mut batch = batch_of_one();
         break_it(&mut batch.columns);
         let text = Rows::new(&batch, &requests_of_one()).unwrap_err().to_string();
-        let expected = format!(
-            "the batch's list `{list}` needs {need} bytes for the columns of open and has {have}: host and plugin disagree"
-        );
+        let expected =
+            format!("the batch's list `{list}` needs {need} bytes for the columns of open and has {have}: host and plugin disagree");
         assert_eq!(text, expected);
     };
     check("int64s", |columns| columns.int64s.truncate(7), 8, 7);

@@ -126,7 +126,13 @@ impl<T: plugin::Analysis> Analysis<T> {
     fn rule(&self, rule: &wire::AlertRule) -> String {
         let (graph, columns) = &self.graphs[rule.graph as usize];
         let wire::AlertRule { id, test, threshold, window_rows, .. } = rule;
-        format!("{id}: {}/{} {test:?} {threshold} {window_rows}", graph.title, columns[rule.column as usize].name)
+        let test = match test {
+            wire::AlertTest::Inactive => "inactive",
+            wire::AlertTest::Above => "above",
+            wire::AlertTest::Below => "below",
+            wire::AlertTest::PercentChange => "percent-change",
+        };
+        format!("{id}: {}/{} {test} {threshold} {window_rows}", graph.title, columns[rule.column as usize].name)
     }
 }
 
@@ -248,7 +254,12 @@ pub fn assert_analysis_state_invariant<T: plugin::Analysis + State>(config: &str
     found
 }
 
-fn feed_all<T: plugin::Analysis>(config: &str, rows: &[Row], size: usize, mut between: impl FnMut(&mut Analysis<T>)) -> (Found, Analysis<T>) {
+fn feed_all<T: plugin::Analysis>(
+    config: &str,
+    rows: &[Row],
+    size: usize,
+    mut between: impl FnMut(&mut Analysis<T>),
+) -> (Found, Analysis<T>) {
     let mut instance = Analysis::<T>::open(config).unwrap_or_else(|failure| panic!("open failed: {failure}"));
     let mut sum = Found::default();
     for (number, chunk) in rows.chunks(size).enumerate() {

@@ -94,7 +94,8 @@ impl<T: plugin::Decoder> Decoder<T> {
     fn results(&self, decoded: wire::Decoded, rows: usize) -> Vec<DecodedRow> {
         let wire::Decoded { columns, plan_of, rejections } = decoded;
         let batch = wire::Batch { partition: 0, rows: rows as u32, now_ms: 0, columns };
-        let request = |field: &wire::Field| wire::ColumnRequest { path: String::new(), kind: field.kind, shape: wire::Shape::One, required: false };
+        let request =
+            |field: &wire::Field| wire::ColumnRequest { path: String::new(), kind: field.kind, shape: wire::Shape::One, required: false };
         let requests: Vec<_> = self.answer.fields.iter().map(request).collect();
         let cells = Rows::new(&batch, &requests).unwrap_or_else(|error| panic!("{error}"));
         let plan = |row: usize| plan_of.get(row).copied().unwrap_or_default() as usize;

@@ -1,7 +1,7 @@
 //! Testing a plugin natively, with `cargo test`: rows in, results out, without a host.
 //!
 //! ```
-//! use tidemill_guest::testing::Row;
+//! use tidemill_guest::testing;
 //! # use tidemill_guest::analysis::*;
 //! # struct Count { time: Column<Timestamp, Required>, os: Column<Text>, volume: Graph }
 //! # impl Analysis for Count {
@@ -14,14 +14,13 @@
 //! #         Ok(())
 //! #     }
 //! # }
-//! # mod test { pub use tidemill_guest::testing::{Row, Analysis, assert_analysis_invariant}; }
 //! let rows = [
-//!     test::Row::document(r#"{"environment": {"os": "Linux"}}"#).set("Timestamp", 60_000_000_000_i64),
-//!     test::Row::document(r#"{"environment": {}}"#).set("Timestamp", 61_000_000_000_i64),
+//!     testing::Row::document(r#"{"environment": {"os": "Linux"}}"#).set("Timestamp", 60_000_000_000_i64),
+//!     testing::Row::document(r#"{"environment": {}}"#).set("Timestamp", 61_000_000_000_i64),
 //! ];
-//! let found = test::Analysis::<Count>::open("{}")?.feed(&rows)?;
+//! let found = testing::Analysis::<Count>::open("{}")?.feed(&rows)?;
 //! assert_eq!(found.cell("volume", "Linux", 60), Some(1.0));
-//! test::assert_analysis_invariant::<Count>("{}", &rows);
+//! testing::assert_analysis_invariant::<Count>("{}", &rows);
 //! # Ok::<(), Failure>(())
 //! ```
 //!

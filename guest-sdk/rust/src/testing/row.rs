@@ -89,12 +89,12 @@ impl Row {
         match self.cells.get(&request.path) {
             Some(cell) => cell.clone(),
             None if request.path == "Timestamp" => Cell::Int(1_500_000_000_000_000_000),
-            None if request.path.is_empty() || request.path.starts_with('/') => self.from_document(request),
+            None if request.path.is_empty() || request.path.starts_with('/') => self.in_document(request),
             None => Cell::Null,
         }
     }
 
-    fn from_document(&self, request: &ColumnRequest) -> Cell {
+    fn in_document(&self, request: &ColumnRequest) -> Cell {
         let values = follow(&self.document, &request.path);
         let Some(&first) = values.first() else { return Cell::Null };
         match request.shape {
