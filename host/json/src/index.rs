@@ -1,6 +1,6 @@
 //! The member index that travels with a document: where the members of depth 1 and 2 lie.
 //!
-//! Layout: format byte 1, then numbers as LEB128: the document's length, and for each depth-1 member
+//! Layout: format byte 1, then numbers as LEB128: the document's length, the number of depth-1 members, and for each of them
 //! the distance of its key from the end of the value before (for the first: from the start), the
 //! key's length, the distance of the value from the key, the value's length and the size in bytes of
 //! what follows for its own members, which are written the same way without that size (the first
@@ -25,6 +25,7 @@ pub fn encode(members: &[Member], document: &[u8], out: &mut Vec<u8>) -> bool {
     }
     out.push(FORMAT);
     put(out, document.len() as u32);
+    put(out, members.iter().filter(|member| member.depth == 1).count() as u32);
     let (mut before, mut first) = (0, 0);
     while let Some(member) = members.get(first) {
         let inner = members[first + 1..].iter().take_while(|member| member.depth == 2).count();
@@ -81,6 +82,7 @@ fn put_with(mut number: u32, mut push: impl FnMut(u8)) {
 #[derive(Clone, Copy, Debug)]
 pub struct MemberIndex<'i> {
     document_len: u32,
+    count: u32,
     members: &'i [u8],
 }
 
@@ -88,8 +90,8 @@ impl<'i> MemberIndex<'i> {
     /// Reads the head of an index; `None` where it is none of this format.
     pub fn parse(bytes: &'i [u8]) -> Option<Self> {
         let (&format, mut rest) = bytes.split_first()?;
-        let document_len = take(&mut rest)?;
-        (format == FORMAT).then_some(Self { document_len, members: rest })
+        let (document_len, count) = (take(&mut rest)?, take(&mut rest)?);
+        (format == FORMAT).then_some(Self { document_len, count, members: rest })
     }
 
     /// Where in `document` the value lies that the first two segments of `pointer` name (or the only
@@ -103,7 +105,7 @@ impl<'i> MemberIndex<'i> {
         }
         let mut segments = pointer.strip_prefix('/')?.split('/');
         let (outer, inner) = (decode_segment(segments.next()?)?, segments.next());
-        let (member, within) = last(Entries::outer(self.members, 0), document, &outer)?;
+        let (member, within) = last(Entries::outer(self), document, &outer)?;
         match inner {
             None => verified(document, member),
             Some(inner) => {
@@ -119,7 +121,7 @@ impl<'i> MemberIndex<'i> {
 /// is broken.
 fn last<'i>(mut entries: Entries<'i>, document: &[u8], key: &str) -> Option<(Member, &'i [u8])> {
     let mut found = None;
-    while !entries.rest.is_empty() {
+    while !entries.is_done() {
         let entry = entries.take()?;
         if text_equals(entry.0.key.of(document), key.as_bytes()) {
             found = Some(entry);
@@ -142,16 +144,21 @@ fn verified(document: &[u8], member: Member) -> Option<Span> {
 struct Entries<'i> {
     rest: &'i [u8],
     before: u32,
-    is_outer: bool,
+    /// How many depth-1 members are still to come; depth-2 ones end where their bytes end.
+    outer_left: Option<u32>,
 }
 
 impl<'i> Entries<'i> {
-    fn outer(rest: &'i [u8], before: u32) -> Self {
-        Self { rest, before, is_outer: true }
+    fn outer(index: &MemberIndex<'i>) -> Self {
+        Self { rest: index.members, before: 0, outer_left: Some(index.count) }
     }
 
     fn inner(rest: &'i [u8], before: u32) -> Self {
-        Self { rest, before, is_outer: false }
+        Self { rest, before, outer_left: None }
+    }
+
+    fn is_done(&self) -> bool {
+        self.outer_left.unwrap_or_default() == 0 && self.rest.is_empty()
     }
 
     /// The next member and the bytes of its own members; `None` where the index is broken.
@@ -161,12 +168,13 @@ impl<'i> Entries<'i> {
         let start = key_end.checked_add(take(&mut self.rest)?)?;
         let end = start.checked_add(take(&mut self.rest)?)?;
         let mut within: &[u8] = &[];
-        if self.is_outer {
+        if let Some(left) = &mut self.outer_left {
+            *left = left.checked_sub(1)?;
             let size = take(&mut self.rest)?;
             (within, self.rest) = self.rest.split_at_checked(size as usize)?;
         }
         self.before = end;
-        let depth = if self.is_outer { 1 } else { 2 };
+        let depth = if self.outer_left.is_some() { 1 } else { 2 };
         Some((Member { depth, key: Span { start: key_start, end: key_end }, start, end, parent: 0 }, within))
     }
 }

@@ -58,7 +58,7 @@ pub enum Refusal {
     Json {
         /// Where it was noticed.
         offset: usize,
-        /// `depth`, `utf8`, `number`, `string`, `surrogate`, `token`, `trailing` or `size`.
+        /// `depth`, `utf8`, `number`, `string` (a control character), `escape`, `token`, `trailing` or `size`.
         detail: &'static str,
     },
     /// It is JSON as far as it was read, and the schema did not accept it. Another validator says why;
