@@ -1,1 +1,8 @@
 //! The stage on recorded and on broken messages.
+
+mod broken;
+mod guest;
+mod plugins;
+mod recorded;
+mod steps;
+mod support;
