@@ -7,6 +7,7 @@ use crate::BusError;
 use rdkafka::{
     TopicPartitionList,
     bindings::{self as sys, rd_kafka_admin_op_t as Op, rd_kafka_resp_err_t as Code},
+    error::RDKafkaErrorCode as ErrorCode,
 };
 use std::{
     collections::HashMap,
@@ -59,11 +60,8 @@ impl Request {
         // SAFETY: the handle is alive; both results are checked and owned by `Self`.
         let (queue, options) = unsafe { (sys::rd_kafka_queue_new(handle), sys::rd_kafka_AdminOptions_new(handle, op)) };
         let missing = || unavailable("a request to Kafka", "librdkafka made no room for it");
-        let request = Self {
-            queue: NonNull::new(queue).ok_or_else(missing)?,
-            options: NonNull::new(options).ok_or_else(missing)?,
-            timeout_ms,
-        };
+        let request =
+            Self { queue: NonNull::new(queue).ok_or_else(missing)?, options: NonNull::new(options).ok_or_else(missing)?, timeout_ms };
         let mut text = [0 as c_char; 256];
         // SAFETY: the options are alive, the text has the length that is given.
         unsafe {
@@ -162,8 +160,8 @@ pub(super) fn topic_id(handle: Handle, topic: &str, timeout: Duration) -> Result
     }
 }
 
-/// Offsets by (topic, partition); a partition whose leader refused is left out.
-pub(super) type Offsets = HashMap<(String, i32), i64>;
+/// Offsets by (topic, partition), or why its leader refused.
+pub(super) type Offsets = HashMap<(String, i32), Result<i64, ErrorCode>>;
 
 /// Asks for one offset of each partition. Where no record is as late as the wanted time the offset is -1.
 ///
@@ -205,8 +203,11 @@ pub(super) fn offsets(
         let mut count = 0;
         let infos = sys::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
         let found = slice(infos, count).iter().map(|&info| &*sys::rd_kafka_ListOffsetsResultInfo_topic_partition(info));
-        let right = found.filter(|found| found.err == Code::RD_KAFKA_RESP_ERR_NO_ERROR);
-        Ok(right.map(|found| ((text(found.topic), found.partition), found.offset)).collect())
+        let offset = |found: &sys::rd_kafka_topic_partition_t| match found.err {
+            Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(found.offset),
+            code => Err(code.into()),
+        };
+        Ok(found.map(|found| ((text(found.topic), found.partition), offset(found))).collect())
     }
 }
 

@@ -138,10 +138,7 @@ impl Checkpoints {
 
     fn latest(&self, isolation: Isolation) -> Result<Vec<i64>, BusError> {
         let partitions: Vec<_> = (0..self.partitions).map(|partition| (&*self.topic, partition)).collect();
-        let found = self.cluster.offsets(&partitions, Wanted::Latest, isolation)?;
-        let end = |partition| found.get(&(self.topic.clone(), partition as i32)).copied();
-        let ends: Option<Vec<i64>> = (0..self.partitions).map(end).collect();
-        ends.ok_or_else(|| unavailable(&self.topic, "a partition's leader does not answer"))
+        self.cluster.all_offsets(&partitions, Wanted::Latest, isolation)
     }
 
     fn advance(&mut self, scan: &mut Scan, partition: u32, end: i64) -> Result<(), BusError> {

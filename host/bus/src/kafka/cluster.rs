@@ -2,7 +2,7 @@
 
 use super::{
     admin::{self, Handle, Isolation, Offsets, Wanted},
-    errors::{Plain, meaning, unavailable},
+    errors::{Plain, meaning, of_code, unavailable},
     options::KafkaOptions,
 };
 use crate::{BusError, Compression, TopicPartition};
@@ -16,11 +16,15 @@ use rdkafka::{
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// The bus's own topic of checkpoints.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
+
+/// How often a leader is looked for that is being elected.
+const LEADER_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A client that asks and administers, and what is known already.
 pub(super) struct Cluster {
@@ -108,19 +112,52 @@ impl Cluster {
         Ok(found)
     }
 
-    /// One offset of each partition; see [`admin::offsets`].
-    pub(super) fn offsets(&self, partitions: &[(&str, u32)], wanted: Wanted, isolation: Isolation) -> Result<Offsets, BusError> {
-        admin::offsets(self.handle(), partitions, wanted, isolation, self.timeout())
-    }
-
-    /// One offset of one partition.
+    /// One offset of each partition; see [`admin::offsets`]. librdkafka asks with the leader epochs that it remembers and does not
+    /// forget them when a leader says that they are old, as after every election: so the topics are looked up again.
     ///
     /// # Errors
     /// When no broker answers.
+    pub(super) fn offsets(&self, partitions: &[(&str, u32)], wanted: Wanted, isolation: Isolation) -> Result<Offsets, BusError> {
+        let found = admin::offsets(self.handle(), partitions, wanted, isolation, self.timeout())?;
+        let refused: BTreeSet<&str> = found.iter().filter(|(_, offset)| offset.is_err()).map(|((topic, _), _)| topic.as_str()).collect();
+        if refused.is_empty() {
+            return Ok(found);
+        }
+        for topic in refused {
+            match self.partitions(topic) {
+                Ok(_) | Err(BusError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        admin::offsets(self.handle(), partitions, wanted, isolation, self.timeout())
+    }
+
+    /// One offset of each partition, in their order. A leader that is being elected is waited for.
+    ///
+    /// # Errors
+    /// When a leader does not answer in time.
+    pub(super) fn all_offsets(&self, partitions: &[(&str, u32)], wanted: Wanted, isolation: Isolation) -> Result<Vec<i64>, BusError> {
+        let started = Instant::now();
+        loop {
+            let found = self.offsets(partitions, wanted, isolation)?;
+            let offset = |&(topic, partition): &(&str, u32)| {
+                let what = format!("topic {topic} partition {partition}");
+                match found.get(&(topic.to_owned(), partition as i32)) {
+                    Some(Ok(offset)) => Ok(*offset),
+                    Some(Err(code)) => Err(of_code(&what, *code, code)),
+                    None => Err(unavailable(&what, "its leader does not answer")),
+                }
+            };
+            match partitions.iter().map(offset).collect() {
+                Err(BusError::Unavailable(_)) if started.elapsed() < self.timeout() => thread::sleep(LEADER_INTERVAL),
+                all => return all,
+            }
+        }
+    }
+
+    /// One offset of one partition; else as [`Cluster::all_offsets`].
     pub(super) fn offset(&self, full: &str, partition: u32, wanted: Wanted, isolation: Isolation) -> Result<i64, BusError> {
-        let found = self.offsets(&[(full, partition)], wanted, isolation)?;
-        let offset = found.get(&(full.to_owned(), partition as i32)).copied();
-        offset.ok_or_else(|| unavailable(&format!("topic {full} partition {partition}"), "its leader does not answer"))
+        Ok(self.all_offsets(&[(full, partition)], wanted, isolation)?[0])
     }
 
     /// Whether the position of a partition is out of the range it holds, and how.
@@ -165,6 +202,6 @@ fn known_count(topic: &MetadataTopic) -> Result<u32, BusError> {
     match topic.error().filter(IsError::is_error).map(Code::from) {
         None if topic.partitions().is_empty() => Err(BusError::NotFound(what)),
         None | Some(Code::LeaderNotAvailable) => Ok(topic.partitions().len() as u32),
-        Some(code) => Err(super::errors::of_code(&what, code, code)),
+        Some(code) => Err(of_code(&what, code, code)),
     }
 }

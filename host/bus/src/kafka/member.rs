@@ -4,7 +4,7 @@ use super::{
     admin::{Isolation, Wanted},
     checkpoints::Checkpoints,
     cluster::Cluster,
-    errors::{meaning, unavailable},
+    errors::meaning,
     fetch::Waiting,
     group::{GroupConsumer, Rebalance},
     produce,
@@ -20,13 +20,11 @@ use rdkafka::{
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
-/// A seek right after an assignment finds librdkafka not ready for so long at most.
+/// How long a seek may take.
 const SEEK_MAX: Duration = Duration::from_secs(5);
-const SEEK_INTERVAL: Duration = Duration::from_millis(10);
 /// A look at the group between two waits for its positions.
 const POSITIONS_WAIT: Duration = Duration::from_secs(1);
 
@@ -172,7 +170,8 @@ impl KafkaMember {
             Some(Rebalance::Revoked) => Ok(Some(self.revoked(true))),
             Some(Rebalance::Assigned(list, membership)) => {
                 self.membership = membership;
-                let partitions: Vec<_> = list.elements().iter().filter_map(|found| self.partition(found.topic(), found.partition())).collect();
+                let partitions: Vec<_> =
+                    list.elements().iter().filter_map(|found| self.partition(found.topic(), found.partition())).collect();
                 self.phase = Phase::Asking(partitions.clone());
                 self.assigned(&partitions)
             }
@@ -229,10 +228,7 @@ impl KafkaMember {
     fn starts(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, BusError> {
         let names: Vec<_> = partitions.iter().map(|partition| (self.full(partition), partition.partition)).collect();
         let asked: Vec<_> = names.iter().map(|(topic, partition)| (topic.as_str(), *partition)).collect();
-        let found = self.cluster.offsets(&asked, Wanted::Earliest, Isolation::Committed)?;
-        let start = |(topic, partition): (String, u32)| found.get(&(topic, partition as i32)).copied();
-        let starts: Option<Vec<i64>> = names.into_iter().map(start).collect();
-        starts.ok_or_else(|| unavailable("the starts of partitions", "a leader does not answer"))
+        self.cluster.all_offsets(&asked, Wanted::Earliest, Isolation::Committed)
     }
 
     // Reading.
@@ -401,19 +397,12 @@ impl Member for KafkaMember {
         if !matches!(self.phase, Phase::Reading) {
             return Ok(());
         }
-        let started = Instant::now();
-        loop {
-            let list = self.list([(partition, offset)])?;
-            let sought = self.consumer.seek_partitions(list, SEEK_MAX);
-            let refused = match &sought {
-                Ok(list) => list.elements().iter().find_map(|found| found.error().err()),
-                Err(error) => Some(error.clone()),
-            };
-            match refused {
-                None => return Ok(()),
-                Some(_) if started.elapsed() < SEEK_MAX => thread::sleep(SEEK_INTERVAL),
-                Some(error) => return Err(meaning(&name(partition), &error)),
-            }
+        let list = self.list([(partition, offset)])?;
+        let sought = self.consumer.seek_partitions(list, SEEK_MAX);
+        match sought {
+            Ok(list) if list.elements().iter().all(|found| found.error().is_ok()) => Ok(()),
+            // librdkafka has stopped the partition, after an error or because it has not begun: it is assigned anew.
+            Ok(_) | Err(_) => self.begin_reading(),
         }
     }
 

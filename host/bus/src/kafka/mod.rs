@@ -23,9 +23,7 @@ mod transaction;
 
 pub use options::KafkaOptions;
 
-use crate::{
-    Ack, Bus, BusError, GroupPosition, Member, OffsetRange, Reader, RecordBuf, Start, TopicInfo, TopicPartition, TopicSpec,
-};
+use crate::{Ack, Bus, BusError, GroupPosition, Member, OffsetRange, Reader, RecordBuf, Start, TopicInfo, TopicPartition, TopicSpec};
 use admin::{Isolation, Wanted};
 use cluster::{CHECKPOINTS, Cluster};
 use parking_lot::Mutex;
@@ -35,6 +33,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The room that a healthy bus has for the next publish: the largest body of a request.
+const ROOM_BYTES: usize = 1 << 20;
 /// How long an answer about the cluster's health is good for,
 const HEALTH_AGE_MAX: Duration = Duration::from_secs(1);
 /// and how long it may take.
@@ -129,12 +129,10 @@ impl Bus for KafkaBus {
         let all: Vec<_> = topics.iter().flat_map(|(topic, count)| (0..*count).map(move |partition| (topic.as_str(), partition))).collect();
         let starts = self.cluster.offsets(&all, Wanted::Earliest, Isolation::Committed)?;
         let ends = self.cluster.offsets(&all, Wanted::Latest, Isolation::Committed)?;
+        let known = |offsets: &admin::Offsets, at: &(String, i32)| offsets.get(at).and_then(|found| found.ok()).unwrap_or(0);
         let info = |(topic, count): &(String, u32)| {
             let at = |partition: u32| (topic.clone(), partition as i32);
-            let range = |partition| OffsetRange {
-                start: starts.get(&at(partition)).copied().unwrap_or(0),
-                end: ends.get(&at(partition)).copied().unwrap_or(0),
-            };
+            let range = |partition| OffsetRange { start: known(&starts, &at(partition)), end: known(&ends, &at(partition)) };
             let name = Arc::from(self.cluster.short(topic).unwrap_or(topic));
             TopicInfo { name, partitions: (0..*count).map(range).collect() }
         };
@@ -148,7 +146,7 @@ impl Bus for KafkaBus {
 
     fn health(&self) -> Result<(), BusError> {
         let (waiting, most) = self.publisher.load();
-        if waiting >= most {
+        if waiting > 0 && waiting + ROOM_BYTES > most {
             return Err(BusError::Full(format!("{waiting} bytes wait for Kafka, at most {most} may")));
         }
         let mut health = self.health.lock();

@@ -19,7 +19,12 @@ pub(super) fn check_sizes(topic: &str, records: &RecordBuf) -> Result<(), BusErr
 
 /// A record as librdkafka takes it. Kafka has no record before 1970-01-01T00:00:00.001Z (librdkafka reads 0 as now): earlier
 /// times become that one.
-pub(super) fn record<'a, O: IntoOpaque>(topic: &'a str, partition: u32, record: &RecordRef<'a>, opaque: O) -> BaseRecord<'a, [u8], [u8], O> {
+pub(super) fn record<'a, O: IntoOpaque>(
+    topic: &'a str,
+    partition: u32,
+    record: &RecordRef<'a>,
+    opaque: O,
+) -> BaseRecord<'a, [u8], [u8], O> {
     let made = BaseRecord::with_opaque_to(topic, opaque).partition(partition as i32);
     made.timestamp(record.timestamp_ms.max(1)).key(record.key).payload(record.value).headers(headers(record))
 }
