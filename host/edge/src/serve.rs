@@ -45,7 +45,7 @@ impl Server {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                 },
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
             }
         }
         drop(listener);
@@ -86,4 +86,9 @@ impl Server {
             }
         }
     }
+}
+
+/// Ends when `stop` becomes true, or can no longer.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
