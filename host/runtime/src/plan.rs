@@ -92,7 +92,7 @@ pub enum Scope {
 /// What the plugin wants to be called with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
-    /// The matcher expression, not compiled: `tidemill-message` does that.
+    /// The matcher expression; it compiles with `tidemill_message::Matcher`.
     pub matcher: String,
     /// The columns, in the order in which a batch carries them.
     pub columns: Vec<ColumnRequest>,

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use tidemill_message::Matcher;
+
 use crate::bindings::tidemill::plugin::types as wit;
 use crate::error::{Broken, broken};
 use crate::limits::{COLUMNS_MAX, Limits, within};
@@ -92,7 +94,7 @@ fn check_matcher(matcher: &str) -> Result<(), Broken> {
     if matcher.len() > MATCHER_BYTES_MAX {
         return Err(broken!("`matcher` has {} bytes, more than {MATCHER_BYTES_MAX}", matcher.len()));
     }
-    Ok(())
+    Matcher::parse(matcher).map(drop).map_err(|error| broken!("`matcher`: {error}"))
 }
 
 fn check_column(at: usize, raw: wit::ColumnRequest) -> Result<ColumnRequest, Broken> {
@@ -277,6 +279,9 @@ mod tests {
     fn matcher_scope_and_tick() {
         let empty = wit::Subscription { matcher: " ".into(), ..subscription(vec![]) };
         assert_eq!(check_subscription(empty), "`matcher` is empty: use `TRUE` for every message");
+        let open_end = wit::Subscription { matcher: "Type == ".into(), ..subscription(vec![]) };
+        let text = check_subscription(open_end);
+        assert!(text.starts_with("`matcher`: "), "{text}");
         let global = wit::Subscription { scope: wit::Scope::Global, ..subscription(vec![]) };
         let want = "`scope` is global, but a decoder reads its own partition: use stateless or partition";
         assert_eq!(check_subscription(global), want);

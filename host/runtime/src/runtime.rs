@@ -177,8 +177,8 @@ mod support;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::support::Guest;
+    use super::*;
     use crate::{Batch, Limits};
     use wasmtime::OptLevel;
 

@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "tests")]
 
 mod broken;
+mod evil;
 mod fuel_and_memory;
 mod loading;
 mod sound;

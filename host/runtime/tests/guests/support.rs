@@ -19,7 +19,6 @@ pub mod at {
     pub const MESSAGE_KEYS: usize = 12;
     pub const MESSAGE_OFFSETS: usize = 20;
     pub const MESSAGE_ARENA: usize = 28;
-    pub const NEW_GRAPHS: usize = 36;
     pub const CELL_GRAPH: usize = 60;
 }
 
