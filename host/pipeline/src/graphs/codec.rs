@@ -210,6 +210,11 @@ impl<'a> Decoder<'a> {
         }
     }
 
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

@@ -138,7 +138,7 @@ pub struct DeclaredGraph {
     pub rules: Vec<RuleShape>,
 }
 
-/// What an instance has declared so far; part of the checkpoint, so that the numbers in the plugin's state stay true.
+/// What an instance has declared so far. The numbers are those of the instance: a new one declares anew.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Declared {
     /// The graphs by number.
@@ -191,21 +191,6 @@ impl Declared {
                 true
             }
         }
-    }
-
-    pub(crate) fn write(&self, out: &mut Encoder) {
-        out.unsigned(self.graphs.len() as u64);
-        for DeclaredGraph { shape, columns, rules } in &self.graphs {
-            GraphDelta { shape: shape.clone(), columns: columns.clone(), rules: rules.clone(), cells: Vec::new() }.write(out);
-        }
-    }
-
-    pub(crate) fn read(reader: &mut Decoder<'_>) -> Result<Self, CodecError> {
-        let graphs = (0..reader.count()?).map(|_| {
-            let GraphDelta { shape, columns, rules, cells: _ } = GraphDelta::read(reader)?;
-            Ok(DeclaredGraph { shape, columns, rules })
-        });
-        Ok(Self { graphs: graphs.collect::<Result<_, CodecError>>()? })
     }
 }
 
@@ -345,10 +330,5 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(Delta::decode(&bytes[..end]).is_err(), "cut at {end}");
         }
-        let mut out = Encoder::new(1);
-        declared.write(&mut out);
-        let bytes = out.finish();
-        let (mut reader, _) = Decoder::new(&bytes, "test", 1).unwrap();
-        assert_eq!(Declared::read(&mut reader), Ok(declared));
     }
 }

@@ -79,6 +79,15 @@ pub struct Raised {
     pub threshold: f64,
 }
 
+/// What [`PluginGraphs::evaluate`] found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluated {
+    /// The alerts, by time.
+    pub raised: Vec<Raised>,
+    /// Rows became complete: what is remembered about them has to be saved.
+    pub changed: bool,
+}
+
 /// All graphs of one plugin.
 #[derive(Clone, Debug, Default)]
 pub struct PluginGraphs {
@@ -153,18 +162,19 @@ impl PluginGraphs {
     }
 
     /// Tests the rules at the rows that have become complete, oldest first, and throttles by id.
-    pub fn evaluate(&mut self, now_ms: i64, lateness_s: i64) -> Vec<Raised> {
-        let mut found = Vec::new();
+    pub fn evaluate(&mut self, now_ms: i64, lateness_s: i64) -> Evaluated {
+        let (mut found, mut changed) = (Vec::new(), false);
         if let Some(time_s) = self.data_time_s(now_ms) {
             let time_s = time_s.saturating_sub(lateness_s);
-            self.graphs.values_mut().for_each(|graph| graph.test_data(time_s, &mut found));
+            self.graphs.values_mut().for_each(|graph| changed |= graph.test_data(time_s, &mut found));
         }
         if self.is_idle(now_ms) {
             let time_s = now_ms.div_euclid(1_000).saturating_sub(lateness_s);
-            self.graphs.values_mut().for_each(|graph| graph.test_idle(time_s, &mut found));
+            self.graphs.values_mut().for_each(|graph| changed |= graph.test_idle(time_s, &mut found));
         }
         found.sort_by(|a, b| (a.0.time_s, &a.0.graph).cmp(&(b.0.time_s, &b.0.graph)));
-        found.into_iter().filter_map(|(raised, throttle_s)| self.throttle(raised, throttle_s)).collect()
+        let raised = found.into_iter().filter_map(|(raised, throttle_s)| self.throttle(raised, throttle_s)).collect();
+        Evaluated { raised, changed }
     }
 
     fn throttle(&mut self, raised: Raised, throttle_s: u32) -> Option<Raised> {
@@ -194,8 +204,9 @@ impl Graph {
         true
     }
 
-    fn test_data(&mut self, time_s: i64, found: &mut Vec<(Raised, u32)>) {
-        let Some(first) = self.ring.first() else { return };
+    /// Tests all rules at the rows that end at or before this time; whether there were any.
+    fn test_data(&mut self, time_s: i64, found: &mut Vec<(Raised, u32)>) -> bool {
+        let Some(first) = self.ring.first() else { return false };
         let last = self.ring.row_of(time_s) - 1;
         let begin = self.tested.map_or(first, |tested| tested + 1).max(last - i64::from(self.ring.shape().rows) + 1);
         let idle = self.tested_idle.unwrap_or(i64::MIN);
@@ -203,10 +214,12 @@ impl Graph {
             self.test_row(row, |test| test != Test::Inactive || row > idle, found);
         }
         self.tested = self.tested.max((begin <= last).then_some(last));
+        begin <= last
     }
 
-    fn test_idle(&mut self, time_s: i64, found: &mut Vec<(Raised, u32)>) {
-        let (Some(first), Some(head)) = (self.ring.first(), self.ring.head()) else { return };
+    /// Advances to this time and tests for inactivity at the rows before; whether there were any.
+    fn test_idle(&mut self, time_s: i64, found: &mut Vec<(Raised, u32)>) -> bool {
+        let (Some(first), Some(head)) = (self.ring.first(), self.ring.head()) else { return false };
         let row = self.ring.row_of(time_s);
         let tested = self.tested.max(self.tested_idle).unwrap_or(first - 1);
         let begin = (tested + 1).max(row - i64::from(self.ring.shape().rows));
@@ -217,6 +230,7 @@ impl Graph {
             self.test_row(row, |test| test == Test::Inactive, found);
         }
         self.tested_idle = self.tested_idle.max((begin < row).then_some(row - 1));
+        begin < row
     }
 
     fn test_row(&self, row: i64, wanted: impl Fn(Test) -> bool, found: &mut Vec<(Raised, u32)>) {

@@ -39,11 +39,11 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// An empty buffer. A shape without rows or width is held to have one.
+    /// An empty buffer, all of it dirty: what an earlier graph of the title left behind is saved over. A shape without rows or width is held to have one.
     pub fn new(shape: GraphShape) -> Self {
         let shape = GraphShape { rows: shape.rows.max(1), seconds_per_row: shape.seconds_per_row.max(1), ..shape };
         let blocks = shape.rows.div_ceil(BLOCK_ROWS) as usize;
-        Self { shape, columns: Vec::new(), head: None, first: None, dirty: vec![false; blocks] }
+        Self { shape, columns: Vec::new(), head: None, first: None, dirty: vec![true; blocks] }
     }
 
     /// As declared.
@@ -203,7 +203,6 @@ impl Ring {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -288,6 +287,7 @@ mod tests {
             full.add(time as usize % 2, time, time as f64);
         }
         assert_eq!(full.take_dirty(), [0, 1, 2, 3]);
+        assert_eq!(full.take_dirty(), [0u32; 0]);
         full.add(0, 449, 1.0);
         assert_eq!(full.take_dirty(), [0], "449 mod 200 lies in the first block");
         let mut copy = ring(200, 1, &[Aggregation::Sum, Aggregation::Max]);

@@ -1,0 +1,308 @@
+//! A plugin in a partition: what it was given and has not worked on yet, and what is remembered for it.
+//!
+//! A slot that keeps up is fed from the records that the stage reads for all plugins. One that falls behind (it rests after
+//! failures, or its queue is full) is detached: it goes on from a reader of its own and joins the others again when it has caught
+//! up. Its position is its own, in its own checkpoint; only its own lag grows.
+
+use super::{
+    emit::Numbering,
+    guest::Guest,
+    saved::Saved,
+    spec::PluginSpec,
+    staged::{Progress, Staged},
+};
+use crate::graphs::{Declared, Pending};
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+use tidemill_bus::{Reader, TopicPartition};
+use tidemill_runtime::{Batch, Columns, ColumnsBuilder};
+
+/// Bytes of records that wait for a slot before it is detached: about a second of main pings of one partition.
+pub const QUEUE_BYTES_MAX: usize = 32 << 20;
+/// Bytes of records in one batch, whose memory is held until the batch is settled.
+pub const BATCH_RECORD_BYTES_MAX: usize = 8 << 20;
+/// How long rows wait for a batch to fill.
+pub const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
+
+/// A row given to a plugin.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Its record's offset.
+    pub offset: i64,
+    /// Its event time.
+    pub timestamp_ns: i64,
+    /// The greatest event time up to it.
+    pub watermark_ms: i64,
+    /// Its record's key.
+    pub key: Bytes,
+    /// Its record's value.
+    pub value: Bytes,
+}
+
+/// A call that is to be made.
+#[derive(Debug)]
+pub enum Task {
+    /// Rows.
+    Rows {
+        /// In the order of the partition, at least one.
+        rows: Vec<Row>,
+        /// Their columns; filled again where the rows are a part of a batch that failed.
+        columns: Option<Columns>,
+        /// How often it failed alone on the restored state.
+        failures: u8,
+    },
+    /// A tick.
+    Timer {
+        /// Its time.
+        now_ms: i64,
+        /// How often it failed on the restored state.
+        failures: u8,
+    },
+}
+
+/// An input that was settled since the snapshot: given again to a new instance.
+#[derive(Debug)]
+pub enum Input {
+    /// A batch.
+    Rows(Batch),
+    /// A tick.
+    Timer(i64),
+}
+
+/// An instance and what it declared: numbers of graphs are those of the instance.
+pub struct Running {
+    /// The instance.
+    pub guest: Box<dyn Guest>,
+    /// Its graphs by number.
+    pub declared: Declared,
+    /// Their changes that are not staged yet.
+    pub pending: Pending,
+    /// Its memory, as counted in the status.
+    pub memory_bytes: u64,
+}
+
+/// See the module.
+pub struct Slot {
+    /// The plugin.
+    pub spec: Arc<PluginSpec>,
+    /// The partition.
+    pub place: TopicPartition,
+    /// The instance; shared ones are in the worker's pool.
+    pub running: Option<Running>,
+    /// Whether there was an instance before: the next one is a restart.
+    pub was_opened: bool,
+    pub(super) builder: ColumnsBuilder,
+    pub(super) rows: Vec<Row>,
+    pub(super) rows_since: Option<Duration>,
+    pub(super) queue: VecDeque<Task>,
+    /// Bytes of the records that wait.
+    pub(super) queue_bytes: usize,
+    /// The next offset to be fed.
+    pub fed: i64,
+    /// Fed from the stage's records; else it is detached.
+    pub joined: bool,
+    /// What it goes on from when it is detached.
+    pub reader: Option<Box<dyn Reader>>,
+    pub(super) watermark_ms: Option<i64>,
+    pub(super) settled_watermark_ms: Option<i64>,
+    pub(super) next_tick_ms: Option<i64>,
+    /// The snapshot that a new instance begins with, and what was settled since.
+    pub(super) base: Option<(Bytes, String)>,
+    pub(super) replay: Vec<Input>,
+    pub(super) replay_bytes: usize,
+    /// Rows up to this offset are worked on with care: one of them failed.
+    pub(super) careful_until: i64,
+    /// Failures without a row settled in between.
+    pub(super) failures_in_row: u32,
+    pub(super) rest_until: Option<Duration>,
+    pub(super) rests: u32,
+    /// Measured time that it may use; negative after an expensive call.
+    pub credit_ns: i64,
+    pub(super) raised_ms: BTreeMap<String, i64>,
+    pub(super) numbering: [Numbering; 3],
+    pub(super) metrics: BTreeMap<String, f64>,
+    /// What waits for the checkpoint.
+    pub staged: Staged,
+    /// Something was settled since the last checkpoint.
+    pub(super) is_dirty: bool,
+    /// The last durable checkpoint, and one that waits for its step.
+    pub(super) committed: Saved,
+    pub(super) saving: Option<Saved>,
+    pub(super) saved_at: Duration,
+    pub(super) shown: Option<Progress>,
+    pub(super) shown_at: Duration,
+}
+
+impl Slot {
+    /// A slot with what its checkpoint says.
+    pub fn new(spec: Arc<PluginSpec>, place: TopicPartition, saved: Saved, now: Duration) -> Self {
+        let builder = ColumnsBuilder::new(spec.requests());
+        let base = saved.state.clone().filter(|_| spec.has_state()).map(|state| (state, saved.version.clone()));
+        saved.metrics.iter().for_each(|(name, value)| spec.status.add_metric(name, *value));
+        spec.status.set_position(&place, Some(saved.position));
+        Self {
+            running: None,
+            was_opened: false,
+            builder,
+            rows: Vec::new(),
+            rows_since: None,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            fed: saved.position,
+            joined: true,
+            reader: None,
+            watermark_ms: saved.watermark_ms,
+            settled_watermark_ms: saved.watermark_ms,
+            next_tick_ms: saved.next_tick_ms,
+            base,
+            replay: Vec::new(),
+            replay_bytes: 0,
+            careful_until: i64::MIN,
+            failures_in_row: 0,
+            rest_until: None,
+            rests: 0,
+            credit_ns: 0,
+            raised_ms: saved.raised_ms.clone(),
+            numbering: saved.numbering,
+            metrics: saved.metrics.clone(),
+            staged: Staged::default(),
+            // The first step pins the position, also of a plugin that never ran before.
+            is_dirty: true,
+            committed: saved,
+            saving: None,
+            saved_at: now,
+            shown: None,
+            shown_at: now,
+            spec,
+            place,
+        }
+    }
+
+    /// Gives the slot a record of its partition. `fill` appends the row to the batch where the plugin wants it.
+    pub fn feed(&mut self, row: Row, now: Duration, fill: impl FnOnce(&PluginSpec, &mut ColumnsBuilder) -> bool) {
+        if row.offset < self.fed {
+            return;
+        }
+        self.fed = row.offset + 1;
+        self.watermark_ms = self.watermark_ms.max(Some(row.watermark_ms));
+        self.tick_by_data();
+        if !fill(&self.spec, &mut self.builder) {
+            return;
+        }
+        self.queue_bytes += row.value.len();
+        self.rows_since.get_or_insert(now);
+        self.rows.push(row);
+        let held: usize = if self.rows.len().is_multiple_of(64) { self.rows.iter().map(|row| row.value.len()).sum() } else { 0 };
+        if self.builder.is_full() || held >= BATCH_RECORD_BYTES_MAX {
+            self.cut();
+        }
+    }
+
+    /// A tick is due when the partition's time passes it: once for all that were passed, at the time of the last.
+    fn tick_by_data(&mut self) {
+        let (Some(tick_ms), Some(now_ms)) = (self.spec.tick_ms(), self.watermark_ms) else { return };
+        let last = now_ms.div_euclid(tick_ms) * tick_ms;
+        if self.next_tick_ms.is_some_and(|due| last >= due) {
+            self.cut();
+            self.queue.push_back(Task::Timer { now_ms: last, failures: 0 });
+        }
+        if self.next_tick_ms.is_none_or(|due| last >= due) {
+            self.next_tick_ms = Some(last + tick_ms);
+        }
+    }
+
+    /// A tick by the clock, for a partition in which nothing comes.
+    pub fn tick_by_clock(&mut self, now_ms: i64) {
+        let Some(tick_ms) = self.spec.tick_ms() else { return };
+        let last = now_ms.div_euclid(tick_ms) * tick_ms;
+        let due = *self.next_tick_ms.get_or_insert(last + tick_ms);
+        if last >= due {
+            self.next_tick_ms = Some(last + tick_ms);
+            self.queue.push_back(Task::Timer { now_ms: last, failures: 0 });
+        }
+    }
+
+    /// The rows collected so far are a batch.
+    pub fn cut(&mut self) {
+        self.rows_since = None;
+        if !self.rows.is_empty() {
+            let (rows, columns) = (std::mem::take(&mut self.rows), Some(self.builder.take()));
+            self.queue.push_back(Task::Rows { rows, columns, failures: 0 });
+        }
+    }
+
+    /// Cuts a batch that waited long enough.
+    pub fn cut_old(&mut self, now: Duration) {
+        if self.rows_since.is_some_and(|since| now.saturating_sub(since) >= BATCH_AGE_MAX) {
+            self.cut();
+        }
+    }
+
+    /// Whether a call can be made now.
+    pub fn is_ready(&self, now: Duration) -> bool {
+        !self.queue.is_empty() && self.rest_until.is_none_or(|until| now >= until)
+    }
+
+    /// Whether it rests after failures.
+    pub fn is_resting(&self, now: Duration) -> bool {
+        self.rest_until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it works on rows of which one failed.
+    pub fn is_careful(&self) -> bool {
+        self.first_pending().is_some_and(|offset| offset <= self.careful_until)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_drained(&self) -> bool {
+        self.queue.is_empty() && self.rows.is_empty()
+    }
+
+    /// Whether it can take no more now.
+    pub fn is_full(&self) -> bool {
+        self.queue_bytes >= QUEUE_BYTES_MAX
+    }
+
+    /// Whether a detached slot has room for what its reader gives.
+    pub fn has_room(&self) -> bool {
+        self.queue_bytes < QUEUE_BYTES_MAX / 2
+    }
+
+    fn first_pending(&self) -> Option<i64> {
+        let queued = self.queue.iter().find_map(|task| match task {
+            Task::Rows { rows, .. } => rows.first(),
+            Task::Timer { .. } => None,
+        });
+        queued.or(self.rows.first()).map(|row| row.offset)
+    }
+
+    /// The next offset that the plugin has to see: the first that waits, or the next that will be fed.
+    pub fn position(&self) -> i64 {
+        self.first_pending().unwrap_or(self.fed)
+    }
+
+    /// When the next tick is due that was not worked on.
+    pub(super) fn pending_tick_ms(&self) -> Option<i64> {
+        let queued = self.queue.iter().find_map(|task| match task {
+            Task::Timer { now_ms, .. } => Some(*now_ms),
+            Task::Rows { .. } => None,
+        });
+        queued.or(self.next_tick_ms)
+    }
+
+    /// Counts the slot's part of the status away: the partition is another worker's, or begins anew.
+    pub fn retire(&mut self) {
+        self.spec.status.set_position(&self.place, None);
+        self.metrics.iter().for_each(|(name, value)| self.spec.status.add_metric(name, -value));
+        if self.rest_until.take().is_some() {
+            self.spec.status.set_resting(false);
+        }
+        if let Some(running) = self.running.take() {
+            self.spec.status.set_memory(running.memory_bytes, 0);
+        }
+    }
+}

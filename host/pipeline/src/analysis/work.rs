@@ -1,0 +1,408 @@
+//! What a worker of the analysis or output stage does with the records of its partitions: it reads each message once for all
+//! plugins, feeds the slots, makes their calls in turns, and saves each slot together with what it staged.
+
+use super::{
+    call::Context,
+    document::{Located, Places},
+    driver::Work,
+    emit::Stream,
+    saved::Saved,
+    slot::{Row, Running, Slot},
+    spec::PluginSet,
+    staged::{Outlets, Progress},
+};
+use crate::{columns::FillScratch, graphs::Alert, status::LiveState};
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use tidemill_bus::{Bus, BusError, Checkpoint, Clock, FetchedBatch, Member, RecordRef, Start, Step, TopicPartition};
+use tidemill_message::{Matches, MessageRef};
+use tidemill_runtime::CallError;
+
+/// Measured time that a slot gets in a round; a call that took longer is paid back in the next ones.
+const QUANTUM: Duration = Duration::from_millis(5);
+/// How long calls are made before the bus is looked at again.
+const ROUNDS_MAX: Duration = Duration::from_millis(50);
+/// How long the end of a step waits for calls.
+const FINISH_MAX: Duration = Duration::from_millis(200);
+/// A partition is idle when nothing came for so long, ...
+const IDLE_AFTER: Duration = Duration::from_secs(2);
+/// ... and the bus was asked so often.
+const IDLE_POLLS_MIN: u32 = 8;
+/// How often a partition's progress is published where no graph changed.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// A partition the worker owns.
+struct Partition {
+    /// The next offset that joined slots will see.
+    next: i64,
+    /// When records came last, and how often the bus was asked since.
+    fed_at: Duration,
+    polls: u32,
+    is_idle: bool,
+    watermark_ms: i64,
+    slots: Vec<Slot>,
+}
+
+/// What a worker is made of.
+pub struct PluginsParts {
+    /// The bus, for the readers of detached slots.
+    pub bus: Arc<dyn Bus>,
+    /// The plugins.
+    pub set: PluginSet,
+    /// Where records go.
+    pub outlets: Outlets,
+    /// Shared with the API.
+    pub live: Arc<LiveState>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// See the module.
+pub struct PluginsWork {
+    parts: PluginsParts,
+    partitions: BTreeMap<TopicPartition, Partition>,
+    pool: BTreeMap<String, Running>,
+    matches: Matches,
+    places: Places,
+    scratch: FillScratch,
+    /// Where the next round begins: a budget that ends a round early is fair in the long run.
+    turn: usize,
+}
+
+impl PluginsWork {
+    /// A worker that owns nothing yet.
+    pub fn new(parts: PluginsParts) -> Self {
+        let (partitions, pool) = (BTreeMap::new(), BTreeMap::new());
+        Self { parts, partitions, pool, matches: Matches::new(), places: Places::default(), scratch: FillScratch::default(), turn: 0 }
+    }
+
+    fn now(&self) -> Duration {
+        self.parts.clock.elapsed()
+    }
+
+    /// Makes calls in turns until nothing is ready or the time is up.
+    fn make_calls(&mut self, budget: Duration, only_healthy: bool) {
+        let Self { parts, partitions, pool, scratch, turn, .. } = self;
+        let mut slots: Vec<_> = partitions.values_mut().flat_map(|partition| &mut partition.slots).collect();
+        let mut context = Context { set: &parts.set, pool, outlets: &parts.outlets, clock: &*parts.clock, scratch };
+        let (began, count) = (parts.clock.elapsed(), slots.len());
+        // Slots without work cost a look each: where there is no work at all there is no round.
+        let is_wanted = |slot: &Slot, now| slot.is_ready(now) && !(only_healthy && slot.is_careful());
+        loop {
+            let mut waits = false;
+            for _ in 0..count {
+                *turn = (*turn + 1) % count;
+                let now = parts.clock.elapsed();
+                if now.saturating_sub(began) > budget {
+                    return;
+                }
+                let slot = &mut *slots[*turn];
+                slot.wake(now);
+                if !is_wanted(slot, now) {
+                    continue;
+                }
+                waits = true;
+                slot.credit_ns = (slot.credit_ns + QUANTUM.as_nanos() as i64).min(QUANTUM.as_nanos() as i64);
+                if slot.credit_ns > 0 {
+                    slot.run_one(&mut context);
+                }
+            }
+            if !waits {
+                return;
+            }
+        }
+    }
+
+    /// Gives the records to the slots that `wanted` names.
+    fn feed(&mut self, batch: &FetchedBatch, wanted: impl Fn(usize, &Slot) -> bool) {
+        let now = self.now();
+        let Self { parts, partitions, matches, places, scratch, .. } = self;
+        let Some(partition) = partitions.get_mut(&batch.partition) else { return };
+        let mut watermark_ms = i64::MIN;
+        for (offset, record) in batch.iter() {
+            let Ok(message) = MessageRef::parse(record.value) else {
+                tracing::error!(topic = &*batch.partition.topic, partition = batch.partition.partition, offset, "not a message; passed over");
+                continue;
+            };
+            watermark_ms = watermark_ms.max(message.timestamp().div_euclid(1_000_000));
+            parts.set.matchers.matches(&message, matches);
+            let document = Located::new(&parts.set.pointers, message, record.header("tm-idx"), places);
+            let row = row(batch, offset, &record, &message, watermark_ms);
+            for (number, slot) in partition.slots.iter_mut().enumerate() {
+                if wanted(number, slot) {
+                    slot.feed(row.clone(), now, |spec, builder| {
+                        matches.contains(number)
+                            && spec.columns.fill_row(&message, &document.of_plugin(&spec.pointers), builder, scratch).is_ok()
+                    });
+                }
+            }
+        }
+        let next = batch.next_offset().unwrap_or(0);
+        // Also behind records that are no messages.
+        let fed = partition.slots.iter_mut().enumerate().filter(|(number, slot)| wanted(*number, slot));
+        fed.for_each(|(_, slot)| slot.fed = slot.fed.max(next));
+        partition.watermark_ms = partition.watermark_ms.max(watermark_ms);
+    }
+
+    /// Detaches slots that can take no more, and lets detached ones go on.
+    fn catch_up(&mut self) {
+        let now = self.now();
+        let behind: Vec<_> = self.partitions.iter_mut().flat_map(|(place, partition)| {
+            let next = partition.next;
+            let slots = partition.slots.iter_mut().enumerate();
+            slots.filter_map(|(number, slot)| slot.look_behind(next, now).then(|| (place.clone(), number))).collect::<Vec<_>>()
+        }).collect();
+        for (place, number) in behind {
+            match self.read_behind(&place, number) {
+                Ok(Some(batch)) => self.feed(&batch, |other, _| other == number),
+                Ok(None) => {}
+                Err(error) => self.reading_failed(&place, number, &error),
+            }
+        }
+    }
+
+    fn read_behind(&mut self, place: &TopicPartition, number: usize) -> Result<Option<FetchedBatch>, BusError> {
+        let Some(slot) = self.partitions.get_mut(place).and_then(|partition| partition.slots.get_mut(number)) else { return Ok(None) };
+        let reader = match &mut slot.reader {
+            Some(reader) => reader,
+            none => none.insert(self.parts.bus.reader(place, Start::Offset(slot.fed))?),
+        };
+        reader.poll(Duration::ZERO)
+    }
+
+    fn reading_failed(&mut self, place: &TopicPartition, number: usize, error: &BusError) {
+        let Some(slot) = self.partitions.get_mut(place).and_then(|partition| partition.slots.get_mut(number)) else { return };
+        slot.reader = None;
+        if let BusError::OutOfRange { start, position, .. } = error
+            && *start > slot.fed
+        {
+            let lost = start - position;
+            tracing::error!(plugin = slot.spec.name(), topic = &*place.topic, partition = place.partition, lost, "the plugin was too far behind: records were removed before it saw them");
+            slot.fed = *start;
+            slot.stage_host_alert(&lost_alert(slot.spec.name(), place, lost));
+        } else {
+            tracing::warn!(%error, plugin = slot.spec.name(), "the plugin cannot catch up; trying again");
+        }
+    }
+
+    fn look_at_clock(&mut self) {
+        let (now, now_ms) = (self.now(), self.parts.clock.now_ns().div_euclid(1_000_000));
+        for partition in self.partitions.values_mut() {
+            partition.polls = partition.polls.saturating_add(1);
+            partition.is_idle = partition.polls >= IDLE_POLLS_MIN && now.saturating_sub(partition.fed_at) >= IDLE_AFTER;
+            for slot in &mut partition.slots {
+                slot.cut_old(now);
+                if partition.is_idle && slot.joined && slot.is_drained() {
+                    slot.tick_by_clock(now_ms);
+                }
+            }
+        }
+    }
+
+    /// Whether some partition's progress is due to be published.
+    fn wants_progress(&self) -> bool {
+        let now = self.now();
+        self.parts.outlets.graphs.is_some()
+            && self.partitions.values().any(|partition| partition.slots.iter().any(|slot| slot.progress(partition.is_idle, now).is_some()))
+    }
+
+    fn save_slots(&mut self, step: &mut Step) {
+        let now = self.now();
+        let Self { parts, partitions, pool, scratch, .. } = self;
+        let mut context = Context { set: &parts.set, pool, outlets: &parts.outlets, clock: &*parts.clock, scratch };
+        for partition in partitions.values_mut() {
+            for slot in &mut partition.slots {
+                match slot.save(&mut context) {
+                    Ok(checkpoint) => publish(slot, checkpoint, partition.is_idle, now, &parts.outlets, step),
+                    Err(error) => roll_back(slot, &error, &mut context),
+                }
+            }
+        }
+    }
+
+    fn load(&self, member: &mut dyn Member, place: &TopicPartition, position: i64) -> Result<Vec<Slot>, BusError> {
+        let now = self.now();
+        let slots = self.parts.set.plugins.iter().map(|spec| {
+            let saved = match member.checkpoint(&Saved::key(spec.name(), place))? {
+                Some(bytes) => Saved::decode(&bytes).map_err(|error| unusable(spec.name(), place, &error))?,
+                // A new plugin begins where the group is.
+                None => Saved { position, ..Saved::default() },
+            };
+            Ok(Slot::new(Arc::clone(spec), place.clone(), saved, now))
+        });
+        slots.collect()
+    }
+
+    /// The slots, for tests.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.partitions.values().flat_map(|partition| &partition.slots)
+    }
+}
+
+impl Work for PluginsWork {
+    fn assign(&mut self, member: &mut dyn Member, place: &TopicPartition, position: i64) -> Result<i64, BusError> {
+        self.release(place);
+        let slots = self.load(member, place, position)?;
+        let fed_at = self.now();
+        let partition = Partition { next: position, fed_at, polls: 0, is_idle: false, watermark_ms: i64::MIN, slots };
+        self.partitions.insert(place.clone(), partition);
+        Ok(position)
+    }
+
+    fn release(&mut self, place: &TopicPartition) {
+        if let Some(mut partition) = self.partitions.remove(place) {
+            partition.slots.iter_mut().for_each(Slot::retire);
+        }
+    }
+
+    fn batch(&mut self, batch: &FetchedBatch, _: &mut Step) {
+        let now = self.now();
+        if let Some(partition) = self.partitions.get_mut(&batch.partition) {
+            let next = partition.next;
+            partition.slots.iter_mut().for_each(|slot| slot.look_joined(next));
+            (partition.fed_at, partition.polls, partition.is_idle) = (now, 0, false);
+        }
+        self.feed(batch, |_, slot| slot.joined);
+        if let (Some(partition), Some(next)) = (self.partitions.get_mut(&batch.partition), batch.next_offset()) {
+            partition.next = next;
+        }
+    }
+
+    fn tick(&mut self, _: &mut Step) -> bool {
+        self.look_at_clock();
+        self.catch_up();
+        self.make_calls(ROUNDS_MAX, false);
+        self.held_bytes() > 0 || self.wants_progress() || self.partitions.values().any(|partition| partition.slots.iter().any(Slot::wants_saving))
+    }
+
+    fn is_busy(&self) -> bool {
+        let now = self.now();
+        self.partitions.values().flat_map(|partition| &partition.slots).any(|slot| slot.is_ready(now) || (!slot.joined && !slot.is_resting(now)))
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.partitions.values().flat_map(|partition| &partition.slots).map(|slot| slot.staged.bytes()).sum()
+    }
+
+    fn finish(&mut self, step: &mut Step) {
+        self.partitions.values_mut().flat_map(|partition| &mut partition.slots).for_each(Slot::cut);
+        self.make_calls(FINISH_MAX, true);
+        self.save_slots(step);
+    }
+
+    fn committed(&mut self) {
+        for slot in self.partitions.values_mut().flat_map(|partition| &mut partition.slots) {
+            slot.saved();
+            for (name, payload) in slot.staged.payloads.drain(..) {
+                if !self.parts.live.set_payload(slot.spec.name(), &name, payload) {
+                    tracing::warn!(plugin = slot.spec.name(), payload = name, "the plugin has too many payloads; this one is not shown");
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self, place: &TopicPartition, offsets: i64, _: &mut Step) {
+        for slot in self.partitions.get_mut(place).into_iter().flat_map(|partition| &mut partition.slots) {
+            let alert = lost_alert(slot.spec.name(), place, offsets);
+            slot.stage_host_alert(&alert);
+        }
+    }
+}
+
+impl Slot {
+    /// A slot that keeps up is fed with the others; one that is ahead of them (it caught up further) too: it passes over what it has.
+    fn look_joined(&mut self, next: i64) {
+        let keeps_up = self.fed >= next;
+        if self.joined && (!keeps_up || self.is_full()) {
+            self.joined = false;
+        } else if !self.joined && keeps_up && self.has_room() {
+            (self.joined, self.reader) = (true, None);
+        }
+    }
+
+    /// Whether a detached slot wants to read on.
+    fn look_behind(&mut self, next: i64, now: Duration) -> bool {
+        self.look_joined(next);
+        !self.joined && self.has_room() && !self.is_resting(now)
+    }
+
+    /// Whether the next step has something to save for it.
+    fn wants_saving(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// The progress to be published, where it is new and due.
+    fn progress(&self, is_idle: bool, now: Duration) -> Option<Progress> {
+        let idle = is_idle && self.joined && self.is_drained();
+        let progress = Progress { watermark_ms: self.settled_watermark_ms.max(self.drained_watermark_ms()), idle, offset: 0, n: 0 };
+        let is_news = match &self.shown {
+            None => true,
+            Some(shown) => shown.idle != idle || shown.watermark_ms.map(seconds) != progress.watermark_ms.map(seconds),
+        };
+        let is_due = self.shown.is_none_or(|shown| shown.idle != idle) || now.saturating_sub(self.shown_at) >= PROGRESS_EVERY;
+        (is_news && is_due || !self.staged.graphs.is_empty()).then_some(progress)
+    }
+
+    /// Rows that the plugin did not want move its time too.
+    fn drained_watermark_ms(&self) -> Option<i64> {
+        self.watermark_ms.filter(|_| self.is_drained())
+    }
+}
+
+fn seconds(ms: i64) -> i64 {
+    ms.div_euclid(1_000)
+}
+
+fn row(batch: &FetchedBatch, offset: i64, record: &RecordRef<'_>, message: &MessageRef<'_>, watermark_ms: i64) -> Row {
+    let part = |bytes: &[u8]| if bytes.is_empty() { Bytes::new() } else { batch.bytes.slice_ref(bytes) };
+    Row { offset, timestamp_ns: message.timestamp(), watermark_ms, key: part(record.key), value: part(record.value) }
+}
+
+fn publish(slot: &mut Slot, checkpoint: Option<Checkpoint>, is_idle: bool, now: Duration, outlets: &Outlets, step: &mut Step) {
+    if let Some(checkpoint) = checkpoint {
+        step.checkpoints.push(checkpoint);
+    }
+    let (name, place) = (slot.spec.name().to_owned(), slot.place.clone());
+    if let Some(progress) = slot.progress(is_idle, now).filter(|_| outlets.graphs.is_some()) {
+        let position = slot.position();
+        let (offset, n) = slot.numbering[Stream::Graphs as usize].take_before(position);
+        let progress = Progress { offset, n, ..progress };
+        slot.staged.publish_graphs(&name, &place, progress, outlets, step);
+        (slot.shown, slot.shown_at) = (Some(progress), now);
+    }
+    slot.staged.publish(&name, &place, outlets, step);
+}
+
+/// The state cannot be had, so nothing that depends on it may be published: the slot goes back to its last checkpoint and rests.
+fn roll_back(slot: &mut Slot, error: &CallError, context: &mut Context<'_>) {
+    tracing::error!(plugin = slot.spec.name(), error = error.message, "the plugin's state cannot be saved; it begins anew from its last checkpoint");
+    slot.retire();
+    let (rests, failures, saved) = (slot.rests, slot.failures_in_row, slot.committed.clone());
+    *slot = Slot::new(Arc::clone(&slot.spec), slot.place.clone(), saved, context.clock.elapsed());
+    (slot.rests, slot.failures_in_row, slot.was_opened, slot.joined, slot.is_dirty) = (rests, failures + 2, true, false, false);
+    slot.instance_failed(error, context);
+}
+
+fn lost_alert(plugin: &str, place: &TopicPartition, offsets: i64) -> Alert {
+    let summary = format!("{plugin}: {offsets} offsets of {}/{} were removed before they were read", place.topic, place.partition);
+    let detail = "The log's retention is too short for how far this reader was behind.".to_owned();
+    Alert { time_ns: 0, plugin: plugin.to_owned(), id: "lost".to_owned(), kind: "host".to_owned(), summary, detail, measured: None }
+}
+
+fn unusable(plugin: &str, place: &TopicPartition, error: &crate::graphs::codec::CodecError) -> BusError {
+    BusError::Unusable(format!("plugin {plugin} in {}/{}: {error}", place.topic, place.partition))
+}
+
+/// The names of the plugins of a set, each once.
+///
+/// # Errors
+/// The name that is there twice.
+pub fn check_names(set: &PluginSet) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    set.plugins.iter().map(|spec| spec.name()).find(|name| !seen.insert(*name)).map_or(Ok(()), |name| Err(name.to_owned()))
+}
