@@ -54,7 +54,7 @@ pub enum DeployReason {
     Kind(Kind),
     /// `open` failed.
     #[error("open failed: {0}")]
-    Open(#[from] CallError),
+    Open(Box<CallError>),
     /// Its matcher.
     #[error("its matcher is wrong: {0}")]
     Matcher(#[from] MatcherError),
@@ -127,7 +127,7 @@ impl LoadedDecoder {
         if deployed.plugin.kind() != Kind::Decoder {
             return Err(DeployReason::Kind(deployed.plugin.kind()));
         }
-        let instance = deployed.plugin.open(&deployed.config, &deployed.limits)?;
+        let instance = deployed.plugin.open(&deployed.config, &deployed.limits).map_err(|error| DeployReason::Open(Box::new(error)))?;
         let plan = instance.plan().clone();
         if plan.subscription.scope != Scope::Stateless {
             return Err(DeployReason::Scope(plan.subscription.scope));
