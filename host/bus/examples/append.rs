@@ -67,7 +67,7 @@ fn publish(bus: &EmbeddedBus, partition: u32, records: usize) {
         let mut record = RecordBuf::default();
         record.push(n as i64, b"0123456789abcdef", &[("tm-v", b"1")], &value);
         let acked = acked.clone();
-        bus.publish("raw", partition, record, Box::new(move |result| drop(acked.send(result.is_ok()).ok())));
+        bus.publish("raw", partition, record, Box::new(move |result| acked.send(result.is_ok()).unwrap_or_default()));
     }
     drop(acked);
     while acks.recv().is_ok() {}

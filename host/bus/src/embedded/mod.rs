@@ -158,9 +158,7 @@ impl Bus for EmbeddedBus {
             Ok(request) if request.batches.is_empty() => ack(Ok(())),
             Ok(mut request) => {
                 request.ack = ack;
-                if let Err((request, error)) = self.shared.queue.offer(request, Duration::ZERO) {
-                    (request.ack)(Err(error));
-                }
+                self.shared.queue.offer(request, Duration::ZERO);
             }
         }
     }

@@ -57,27 +57,26 @@ impl Queue {
         Self { waiting: Mutex::default(), arrived: Condvar::new(), room: Condvar::new(), bytes_max }
     }
 
-    /// Adds a request; waits at most `patience` for room. One that is larger than the whole queue goes in when it is empty.
-    ///
-    /// # Errors
-    /// The request comes back with the reason.
-    pub(super) fn offer(&self, request: Request, patience: Duration) -> Result<(), (Request, BusError)> {
+    /// Adds a request; waits at most `patience` for room, else the request's ack says why not. One that is larger than the whole
+    /// queue goes in when it is empty.
+    pub(super) fn offer(&self, request: Request, patience: Duration) {
         let bytes = request.bytes();
         let deadline = Instant::now() + patience;
         let mut waiting = self.waiting.lock();
         while !waiting.closed && waiting.bytes > 0 && waiting.bytes + bytes > self.bytes_max {
             if patience.is_zero() || self.room.wait_until(&mut waiting, deadline).timed_out() {
                 let full = format!("{} bytes wait for the disk, queue_bytes_max is {}", waiting.bytes, self.bytes_max);
-                return Err((request, BusError::Full(full)));
+                drop(waiting);
+                return (request.ack)(Err(BusError::Full(full)));
             }
         }
         if waiting.closed {
-            return Err((request, BusError::Unavailable("the log is closed".to_owned())));
+            drop(waiting);
+            return (request.ack)(Err(BusError::Unavailable("the log is closed".to_owned())));
         }
         waiting.bytes += bytes;
         waiting.requests.push_back((bytes, request));
         self.arrived.notify_one();
-        Ok(())
     }
 
     /// Takes what waits, up to `bytes_max` and at least one; nothing when `wait` passed; `None` when closed and empty.

@@ -21,13 +21,16 @@ pub(super) struct SegmentScan {
     last_sequence: Option<u64>,
 }
 
+/// What an entry does, each item with the place of its frame.
+pub(super) type Placed = Vec<(Item, Place)>;
+
 /// What lies at a position of a segment.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// An entry: what it does, each with the place of its frame.
-    Entry { header: EntryHeader, items: Vec<(Item, Place)> },
+    /// An entry that is whole.
+    Entry { header: EntryHeader, items: Placed },
     /// Bytes that are no entry, with entries behind them. `items` of it could be read when its frames alone are damaged.
-    Damage { bytes: Range<u64>, items: Option<Vec<(Item, Place)>> },
+    Damage { bytes: Range<u64>, items: Option<Placed> },
     /// Bytes that are no entry, and no entry behind them: what a crash leaves.
     Tail(u64),
 }
@@ -117,7 +120,7 @@ impl SegmentScan {
     }
 
     /// The items of the entry here, and whether all its frames are whole.
-    fn read_items(&self, header: &EntryHeader) -> std::io::Result<(Option<Vec<(Item, Place)>>, bool)> {
+    fn read_items(&self, header: &EntryHeader) -> std::io::Result<(Option<Placed>, bool)> {
         let mut bytes = vec![0; header.entry_bytes() as usize - ENTRY_HEADER_BYTES];
         self.file.read_exact_at(&mut bytes, self.position + ENTRY_HEADER_BYTES as u64)?;
         let (items, body) = bytes.split_at(header.items_bytes as usize);
@@ -135,7 +138,7 @@ impl SegmentScan {
     }
 
     /// Steps over the bytes here to the next entry, by the length its header gives where that can be trusted.
-    fn damage(&mut self, header: Option<EntryHeader>, items: Option<Vec<(Item, Place)>>) -> std::io::Result<Found> {
+    fn damage(&mut self, header: Option<EntryHeader>, items: Option<Placed>) -> std::io::Result<Found> {
         let start = self.position;
         let next = match header {
             Some(header) => {
@@ -167,7 +170,7 @@ impl SegmentScan {
     }
 }
 
-fn decode_items(bytes: &[u8], segment: u32, body_position: u64) -> Option<Vec<(Item, Place)>> {
+fn decode_items(bytes: &[u8], segment: u32, body_position: u64) -> Option<Placed> {
     let (mut bites, mut position, mut items) = (Bites(bytes), u32::try_from(body_position).ok()?, Vec::new());
     while !bites.0.is_empty() {
         let item = Item::decode(&mut bites)?;

@@ -81,7 +81,7 @@ impl Shared {
     pub(super) fn write(&self, mut request: Request) -> Result<(), BusError> {
         let (done, result) = mpsc::sync_channel(1);
         request.ack = Box::new(move |result| drop(done.send(result)));
-        self.queue.offer(request, STEP_PATIENCE).map_err(|(_, error)| error)?;
+        self.queue.offer(request, STEP_PATIENCE);
         result.recv().unwrap_or_else(|_| Err(BusError::Unavailable("the log's writer ended".to_owned())))
     }
 
