@@ -47,6 +47,15 @@ pub(crate) trait Cursor<'d>: Copy {
     /// The place behind up to eight digits, how many there are, and their value.
     fn digits(self) -> (Self, usize, u64);
 
+    /// Skips members of the form `digits":digits` from the first digit of a key on, separated by `,"`:
+    /// the place behind the last value and how many there were; here and 0 where there is none, or where
+    /// this cursor knows no shortcut. Values have at most 18 digits, no odd zero, and a byte behind them
+    /// that is not part of a number.
+    #[inline(always)]
+    fn skip_counts(self) -> (Self, u64) {
+        (self, 0)
+    }
+
     /// The place behind the escape that begins here; `None` where it is broken.
     fn skip_escape(self) -> Option<Self>;
 

@@ -5,8 +5,8 @@
 //! over bytes that were seen not to be zero. So `PADDING` (64) bytes from it can be read.
 
 use std::arch::x86_64::{
-    __m128i, __m256i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm256_cmpeq_epi8,
-    _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
+    __m128i, __m256i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8, _mm_sub_epi8,
+    _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8, _mm256_sub_epi8,
 };
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -33,6 +33,12 @@ pub(crate) trait Level: Copy {
     /// # Safety
     /// As above.
     unsafe fn blank_stops(at: *const u8) -> u32;
+
+    /// A bit for each of the [`Self::WIDTH`] bytes at `at` that is no digit.
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn digit_stops(at: *const u8) -> u32;
 
     /// [`pass::value`] compiled for the features.
     ///
@@ -188,6 +194,46 @@ impl<'d, L: Level> Cursor<'d> for Wide<'d, L> {
         (unsafe { self.forward(count) }, count, digits_value(word, count))
     }
 
+    #[inline(always)]
+    fn skip_counts(self) -> (Self, u64) {
+        // SAFETY: `L::WIDTH` bytes are readable; `L`'s features are present (see `Wide`).
+        let mut stops = unsafe { L::digit_stops(self.pointer()) };
+        let (mut here, mut end, mut members) = (self, self, 0);
+        loop {
+            let key = stops.trailing_zeros();
+            // The bits of the value; where the key fills the window there are none and no value.
+            let values = stops.checked_shr(key + 2).unwrap_or(0);
+            let value = values.trailing_zeros();
+            if key == 0 || value == 0 || values == 0 || value > 18 {
+                return (end, members);
+            }
+            let (key, value) = (key as usize, value as usize);
+            // SAFETY: `key + 2 + value` is the position of a stop within the window of at most 32 bytes,
+            // `here` lies less than that behind `self`: all these bytes are readable.
+            let (colon, digit, after) = unsafe {
+                let value_at = here.pointer().add(key + 2);
+                (
+                    here.pointer().add(key).cast::<u16>().read_unaligned(),
+                    value_at.read(),
+                    value_at.add(value).cast::<u16>().read_unaligned(),
+                )
+            };
+            let is_number = (digit != b'0' || value == 1) && !matches!(after as u8, b'.' | b'e' | b'E');
+            if u16::from_le(colon) != u16::from_le_bytes(*b"\":") || !is_number {
+                return (end, members);
+            }
+            members += 1;
+            // SAFETY: digits, a quote and a colon are not zero bytes.
+            end = unsafe { here.forward(key + 2 + value) };
+            stops = values.checked_shr(value as u32 + 2).unwrap_or(0);
+            if u16::from_le(after) != u16::from_le_bytes(*b",\"") || stops == 0 {
+                return (end, members);
+            }
+            // SAFETY: neither are a comma and a quote.
+            here = unsafe { end.forward(2) };
+        }
+    }
+
     #[inline]
     fn skip_escape(self) -> Option<Self> {
         const { assert!(PADDING >= 12) };
@@ -253,6 +299,15 @@ impl Level for Sse2 {
         !(_mm_movemask_epi8(blanks) as u32) & 0xffff
     }
 
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    unsafe fn digit_stops(at: *const u8) -> u32 {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { _mm_loadu_si128(at.cast::<__m128i>()) };
+        let distance = _mm_sub_epi8(bytes, _mm_set1_epi8(b'0' as i8));
+        !(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(distance, _mm_set1_epi8(9)), distance)) as u32) & 0xffff
+    }
+
     unsafe fn value<'d>(
         walk: &mut Walk<'d, '_, Wide<'d, Self>>,
         at: Wide<'d, Self>,
@@ -290,6 +345,15 @@ impl Level for Avx2 {
         let is = |byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8));
         let blanks = _mm256_or_si256(_mm256_or_si256(is(b' '), is(b'\n')), _mm256_or_si256(is(b'\r'), is(b'\t')));
         !(_mm256_movemask_epi8(blanks) as u32)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+    unsafe fn digit_stops(at: *const u8) -> u32 {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { _mm256_loadu_si256(at.cast::<__m256i>()) };
+        let distance = _mm256_sub_epi8(bytes, _mm256_set1_epi8(b'0' as i8));
+        !(_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(distance, _mm256_set1_epi8(9)), distance)) as u32)
     }
 
     #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]

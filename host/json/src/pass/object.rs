@@ -10,6 +10,17 @@ use crate::program::{KeyWords, Node, OBJECT, ObjectRules, Property, Shape};
 use crate::span::{Member, Span};
 use crate::text::decode_into;
 
+/// An object being read: what all its members have in common.
+struct Frame<'n> {
+    rules: Option<&'n ObjectRules>,
+    state: u32,
+    depth: u32,
+    /// Whether something in it may be captured.
+    is_tracked: bool,
+    /// Whether its members are listed.
+    is_indexed: bool,
+}
+
 /// Reads the object at `at` and checks it against `node`.
 #[inline(always)]
 pub(super) fn object<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node: &Node, state: u32, depth: u32) -> Option<C> {
@@ -19,53 +30,70 @@ pub(super) fn object<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node:
     if node.types & OBJECT == 0 {
         return walk.refuse();
     }
-    let is_tracked = state != NOTHING && state != QUIET;
-    let is_indexed = state != QUIET && depth < 2 && walk.has_members;
-    let rules = node.object.as_deref();
-    let mut tally = Tally::open(walk, rules);
-    let tracked = walk.scratch.tracked.len();
-    let mut here = at.accept::<b'{'>()?.skip_whitespace();
-    let end = match here.accept::<b'}'>() {
-        Some(end) => end,
-        None => loop {
-            let Some(key) = here.accept::<b'"'>() else { return walk.fail((here, "token")) };
-            let (key, after) = match cursor::plain_string(key) {
-                Ok(string) => string,
-                Err(stop) => walk.escaped_key(key, stop)?,
-            };
-            let after = after.skip_whitespace();
-            let Some(start) = after.accept::<b':'>() else { return walk.fail((after, "token")) };
-            let start = start.skip_whitespace();
-            let next = if is_tracked { walk.member_state(state, key) } else { state };
-            let member = if is_indexed { walk.open_member(key, start, depth) } else { 0 };
-            let node = match rules {
-                Some(rules) => member_node(walk, rules, &mut tally, key, start, depth)?,
-                None => const { &Node::any() },
-            };
-            let after = child(walk, start, node, next, depth + 1)?;
-            if is_indexed {
-                walk.close_member(member, after);
-            }
-            if is_tracked {
-                walk.track(next, key, start, after);
-            }
-            let after = after.skip_whitespace();
-            if let Some(next) = after.accept::<b','>() {
-                here = next.skip_whitespace();
-            } else if let Some(end) = after.accept::<b'}'>() {
-                break end;
-            } else {
-                return walk.fail((after, "token"));
-            }
-        },
+    let frame = Frame {
+        rules: node.object.as_deref(),
+        state,
+        depth,
+        is_tracked: state != NOTHING && state != QUIET,
+        is_indexed: state != QUIET && depth < 2 && walk.has_members,
     };
-    if is_tracked {
+    let mut tally = Tally::open(walk, frame.rules);
+    let tracked = walk.scratch.tracked.len();
+    let end = members(walk, at, &frame, &mut tally)?;
+    if frame.is_tracked {
         walk.forget_duplicates(tracked);
     }
-    match rules {
+    match frame.rules {
         Some(rules) if !tally.close(walk, rules, at, end, depth) => walk.refuse(),
         _ => Some(end),
     }
+}
+
+/// Reads all members: the place behind the closing brace.
+#[inline(always)]
+fn members<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, frame: &Frame<'_>, tally: &mut Tally) -> Option<C> {
+    let has_counts = frame.rules.is_some_and(|rules| rules.shape == Shape::Counts) && !(frame.is_tracked || frame.is_indexed);
+    let mut here = at.accept::<b'{'>()?.skip_whitespace();
+    if let Some(end) = here.accept::<b'}'>() {
+        return Some(end);
+    }
+    loop {
+        let Some(key) = here.accept::<b'"'>() else { return walk.fail((here, "token")) };
+        let (after, counts) = if has_counts { key.skip_counts() } else { (key, 0) };
+        tally.members += counts;
+        let after = if counts > 0 { after } else { member(walk, key, frame, tally)? };
+        let after = after.skip_whitespace();
+        match after.accept::<b','>() {
+            Some(next) => here = next.skip_whitespace(),
+            None => return after.accept::<b'}'>().or_else(|| walk.fail((after, "token"))),
+        }
+    }
+}
+
+/// Reads the member whose key begins at `key`: the place behind its value.
+#[inline(always)]
+fn member<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, key: C, frame: &Frame<'_>, tally: &mut Tally) -> Option<C> {
+    let (key, after) = match cursor::plain_string(key) {
+        Ok(string) => string,
+        Err(stop) => walk.escaped_key(key, stop)?,
+    };
+    let after = after.skip_whitespace();
+    let Some(start) = after.accept::<b':'>() else { return walk.fail((after, "token")) };
+    let start = start.skip_whitespace();
+    let next = if frame.is_tracked { walk.member_state(frame.state, key) } else { frame.state };
+    let listed = if frame.is_indexed { walk.open_member(key, start, frame.depth) } else { 0 };
+    let node = match frame.rules {
+        Some(rules) => member_node(walk, rules, tally, key, start, frame.depth)?,
+        None => const { &Node::any() },
+    };
+    let end = child(walk, start, node, next, frame.depth + 1)?;
+    if frame.is_indexed {
+        walk.close_member(listed, end);
+    }
+    if frame.is_tracked {
+        walk.track(next, key, start, end);
+    }
+    Some(end)
 }
 
 /// What has been seen of an object's keys.
@@ -147,7 +175,7 @@ fn member_node<'r, 'd, C: Cursor<'d>>(
             tally.note(walk, property.slot);
             Some(&property.node)
         }
-        Shape::Digits if key.is_short_digits() => rules.patterns.first().map(|(_, node)| &**node),
+        Shape::Digits | Shape::Counts if key.is_short_digits() => rules.patterns.first().map(|(_, node)| &**node),
         _ => rare_member_node(walk, rules, tally, key, start, depth),
     }
 }

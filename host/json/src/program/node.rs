@@ -68,6 +68,12 @@ impl Node {
             && !(choices.is_some() || deferred.is_some())
     }
 
+    /// Whether every integer from 0 to 18 digits is accepted, so that none has to be looked at.
+    fn accepts_naturals(&self) -> bool {
+        let is_in_range = self.number.as_ref().is_none_or(|rules| rules.accepts_naturals());
+        self.types & INTEGER != 0 && is_in_range && !self.has_afterwork()
+    }
+
     /// Whether something has to be done once the end of the value is known.
     #[inline(always)]
     pub(crate) fn has_afterwork(&self) -> bool {
@@ -182,8 +188,10 @@ pub(crate) enum Shape {
     Uniform,
     /// By name.
     Named,
-    /// Digits by one node, all others by another: the counts of histograms.
+    /// Digits by one node, all others by another.
     Digits,
+    /// As `Digits`, and the one node accepts every integer from 0 on: the counts of histograms.
+    Counts,
     /// By name and patterns, or the keys themselves are checked.
     Mixed,
 }
@@ -277,7 +285,13 @@ impl ObjectRulesBuilder {
             _ if self.names.is_some() => Shape::Mixed,
             [] if has_no_keys => Shape::Uniform,
             [] => Shape::Named,
-            [(pattern, _)] if has_no_keys && pattern.is_digits() => Shape::Digits,
+            [(pattern, node)] if has_no_keys && pattern.is_digits() => {
+                if node.accepts_naturals() {
+                    Shape::Counts
+                } else {
+                    Shape::Digits
+                }
+            }
             _ => Shape::Mixed,
         }
     }

@@ -82,7 +82,12 @@ impl NumberRules {
         (self.least <= value && value <= self.greatest) && (self.is_range || self.accepts(Number::Integer(value.into())))
     }
 
-    /// Whether any number is accepted.
+    /// Whether each integer from 0 to 18 digits is accepted.
+    pub(crate) fn accepts_naturals(&self) -> bool {
+        self.is_range && self.least <= 0 && self.greatest == i64::MAX
+    }
+
+    /// Whether `number` is accepted.
     pub fn accepts(&self, number: Number) -> bool {
         let Self { lower, upper, multiple_of, allowed, least: _, greatest: _, is_range: _ } = self;
         lower.iter().all(|bound| is_within(number.compare(bound.value), Ordering::Greater, bound.is_exclusive))
