@@ -315,3 +315,126 @@ fn write_uuid(uuid: &[u8; 16], out: &mut Vec<u8>) {
     let mut buffer = [0; 36];
     out.extend_from_slice(uuid::Uuid::from_bytes(*uuid).hyphenated().encode_lower(&mut buffer).as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ColumnKind::{Boolean, Bytes, Float64, Int64, Json, Text};
+    use Shape::{Entries, Many, One};
+    use tidemill_json::{Captures, Padded, Pass, Program};
+    use tidemill_message::MessageWriter;
+    use tidemill_runtime::Columns;
+
+    struct Captured(Pass, Padded);
+
+    impl Document for Captured {
+        fn value(&self, pointer: usize) -> Option<&[u8]> {
+            self.0.captured(pointer).last().map(|span| span.of(&self.1))
+        }
+
+        fn each(&self, pointer: usize, act: &mut dyn FnMut(&[u8])) {
+            self.0.captured(pointer).iter().for_each(|span| act(span.of(&self.1)));
+        }
+    }
+
+    const DOCUMENT: &str =
+        r#"{"n": -7, "r": 1.5, "t": "a\u00e9\n", "b": true, "null": null, "o": {"x": 1, "y": "z", "x": 2}, "l": [1, "2", null, 4]}"#;
+
+    /// One row of one column of [`DOCUMENT`] or of a message with these headers and fields.
+    fn column(path: &str, kind: ColumnKind, shape: Shape, required: bool) -> Result<Columns, MissingColumn> {
+        let plan = ColumnPlan::new(&[ColumnRequest { path: path.to_owned(), kind, shape, required }]).expect("a plan");
+        let pointers: Vec<_> = plan.pointers().iter().map(String::as_str).collect();
+        let mut document = Captured(Pass::new(), Padded::new());
+        document.1.set(DOCUMENT.as_bytes());
+        document.0.run(&Program::any(), &Captures::new(&pointers).expect("pointers"), &document.1).expect("JSON");
+        let mut bytes = Vec::new();
+        let mut message = MessageWriter::new(&mut bytes, &[0x1f; 16], 9);
+        message.type_(b"kind").field_integer("i", "", 3).field_double("d", "", 0.5).field_bool("yes", true);
+        message.field_string("text", b"words").field_bytes("raw", "", b"\xff").field_bytes("doc", "json", b"{}");
+        let message = MessageRef::parse(&bytes).expect("a message");
+        let mut builder = ColumnsBuilder::new(&[ColumnRequest { path: path.to_owned(), kind, shape, required }]);
+        plan.fill_row(&message, &document, &mut builder, &mut FillScratch::default())?;
+        Ok(builder.take())
+    }
+
+    fn integers(columns: &Columns) -> Vec<i64> {
+        columns.int64s.chunks(8).map(|cell| i64::from_le_bytes(cell.try_into().expect("8 bytes"))).collect()
+    }
+
+    #[test]
+    fn values_of_the_columns_kind_are_cells_and_others_null() {
+        let text = |path: &str, kind, expected: Option<&[u8]>| {
+            let columns = column(path, kind, One, false).expect("not required");
+            let found = (columns.bits == [1]).then_some(&columns.arena[..]);
+            assert_eq!(found, expected, "{path} as {kind:?}");
+        };
+        text("/t", Text, Some("a\u{e9}\n".as_bytes()));
+        text("/t", Json, Some(br#""a\u00e9\n""#));
+        text("/n", Text, None);
+        text("/n", Bytes, Some(b"-7"));
+        text("/null", Json, None);
+        text("/nowhere", Json, None);
+        text("", Json, Some(DOCUMENT.as_bytes()));
+        text("Type", Text, Some(b"kind"));
+        text("Logger", Text, None);
+        text("Uuid", Bytes, Some(&[0x1f; 16]));
+        text("Uuid", Text, Some(b"1f1f1f1f-1f1f-1f1f-1f1f-1f1f1f1f1f1f"));
+        text("Fields[text]", Text, Some(b"words"));
+        text("Fields[raw]", Text, None);
+        text("Fields[raw]", Bytes, Some(b"\xff"));
+        text("Fields[doc]", Json, Some(b"{}"));
+        text("Fields[text]", Json, None);
+        text("Fields[i]", Text, None);
+        let number = |path: &str, expected: Option<i64>| {
+            let columns = column(path, Int64, One, false).expect("not required");
+            assert_eq!((columns.bits == [1]).then(|| integers(&columns)[0]), expected, "{path}");
+        };
+        number("/n", Some(-7));
+        number("/r", None);
+        number("/t", None);
+        number("Timestamp", Some(9));
+        number("Severity", Some(7));
+        number("Pid", None);
+        number("Fields[i]", Some(3));
+        number("Fields[d]", None);
+        let float = |path| column(path, Float64, One, false).expect("not required").float64s;
+        assert_eq!((float("/r"), float("Fields[i]")), (1.5f64.to_le_bytes().to_vec(), 3f64.to_le_bytes().to_vec()));
+        let bits = |path| column(path, Boolean, One, false).expect("not required").bits;
+        assert_eq!((bits("/b"), bits("/n"), bits("Fields[yes]")), (vec![1, 1], vec![0, 0], vec![1, 1]));
+    }
+
+    #[test]
+    fn arrays_and_objects_are_runs() {
+        let run = |path, shape| {
+            let columns = column(path, Int64, shape, false).expect("not required");
+            let cells = u32::from_le_bytes(columns.spans[4..8].try_into().expect("4 bytes"));
+            assert_eq!(integers(&columns).len(), cells as usize);
+            (integers(&columns), columns.arena.clone(), columns.bits == [1])
+        };
+        assert_eq!(run("/l", Many), (vec![1, 0, 0, 4], vec![], true));
+        assert_eq!(run("/l/*", Many), (vec![1, 0, 0, 4], vec![], true));
+        assert_eq!(run("/*/x", Many), (vec![2], vec![], true));
+        assert_eq!(run("/o", Entries), (vec![0, 2], b"yx".to_vec(), true));
+        assert_eq!(run("/o", Many), (vec![], vec![], false), "an object is no array");
+        assert_eq!(run("/l", Entries), (vec![], vec![], false), "an array is no object");
+        assert_eq!(run("/nowhere/*", Many), (vec![], vec![], false));
+    }
+
+    #[test]
+    fn rows_without_a_required_value_are_abandoned() {
+        assert_eq!(column("/nowhere", Int64, One, true), Err(MissingColumn(0)));
+        assert_eq!(column("/r", Int64, One, true), Err(MissingColumn(0)), "a fraction");
+        assert!(column("/n", Int64, One, true).is_ok());
+    }
+
+    #[test]
+    fn columns_that_cannot_be_filled_are_refused() {
+        let check = |path: &str, kind, shape, text: &str| {
+            let refused = ColumnPlan::new(&[ColumnRequest { path: path.to_owned(), kind, shape, required: false }]);
+            assert_eq!(refused.map(drop).map_err(|error| error.to_string()), Err(text.to_owned()));
+        };
+        check("Time", Int64, One, "column \"Time\" is neither a header (such as Timestamp), a field (Fields[name]) nor a JSON pointer");
+        check("Type", Text, Many, "column \"Type\": the shapes many and entries need a JSON pointer");
+        check("", Text, One, "column \"\": the whole document is of kind json and shape one");
+    }
+}

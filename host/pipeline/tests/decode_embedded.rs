@@ -3,21 +3,17 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
-    },
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 use tidemill_bus::{
-    Bus, Compression, RecordBuf, Start, SystemClock, TopicPartition, TopicSpec,
+    Bus, Compression, RecordBuf, Start, SystemClock, SystemFiles, TopicPartition, TopicSpec,
     embedded::{EmbeddedBus, EmbeddedOptions},
     partition_of,
 };
 use tidemill_message::{MessageRef, MessageWriter};
 use tidemill_pipeline::{
-    decode::{DecodeLimits, DecodeSettings, DecodeTopics, Decoder, StepLimits, VersionPointers, Worker, WorkerParts},
+    decode::{DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, StageOptions, StepLimits, VersionPointers},
     source::Source,
 };
 use tidemill_schema::Registry;
@@ -73,25 +69,22 @@ fn publish(bus: &dyn Bus, numbers: std::ops::Range<u32>) {
 }
 
 /// Runs workers until so many records are out.
-fn run(bus: &Arc<dyn Bus>, settings: &DecodeSettings, workers: usize, until: usize) {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            let parts = WorkerParts {
-                member: bus.join("decode", &["raw"]).expect("joined"),
-                decoder: Decoder::new(settings).expect("a decoder"),
-                limits: StepLimits { step_ms: 10, ..StepLimits::default() },
-                clock: Arc::new(SystemClock::default()),
-                fence: None,
-            };
-            scope.spawn(|| Worker::new(parts).run(&stop));
-        }
-        let began = Instant::now();
-        while read(&**bus).values().map(Vec::len).sum::<usize>() < until && began.elapsed() < WAIT_MAX {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
+fn run(bus: &Arc<dyn Bus>, settings: &DecodeSettings, folder: &Path, workers: u32, until: usize) {
+    let options = StageOptions {
+        bus: Arc::clone(bus),
+        settings: settings.clone(),
+        workers,
+        pinned: true,
+        limits: StepLimits { step_ms: 10, ..StepLimits::default() },
+        clock: Arc::new(SystemClock::default()),
+        scratch: Some((Arc::new(SystemFiles), folder.join("scratch"))),
+    };
+    let stage = DecodeStage::start(options).expect("started");
+    let began = Instant::now();
+    while read(&**bus).values().map(Vec::len).sum::<usize>() < until && began.elapsed() < WAIT_MAX {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    stage.stop();
 }
 
 /// The document ids of both topics, each partition's sources in order.
@@ -135,7 +128,7 @@ fn every_message_is_in_one_place_once() {
         let bus = open(folder.path());
         let settings = settings(&*bus, folder.path());
         publish(&*bus, (round - 1) * 300..round * 300);
-        run(&bus, &settings, round as usize, round as usize * 300);
+        run(&bus, &settings, folder.path(), round, round as usize * 300);
         assert_eq!(read(&*bus), expected(0..round * 300), "round {round}");
         let behind = bus.group_positions().expect("positions").iter().map(|position| position.position).sum::<i64>();
         assert_eq!(behind, i64::from(round) * 300, "every position is behind the last message");

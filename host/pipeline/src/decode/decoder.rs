@@ -182,9 +182,12 @@ impl Decoder {
     pub fn refuse_row(&mut self, batch: &FetchedBatch, row: usize, failure: &Failure, step: &mut Step) {
         let record = batch.iter().nth(row).map(|(_, record)| record);
         let origin = Origin { partition: &batch.partition, offset: batch.offsets[row], record };
+        let city = self.city.clone();
         // Reading the message is part of what may have failed.
-        let known =
-            catch_unwind(|| record.and_then(|record| MessageRef::parse(record.value).ok()).map(|message| Known::new(message, None)));
+        let known = catch_unwind(AssertUnwindSafe(|| {
+            let message = record.and_then(|record| MessageRef::parse(record.value).ok());
+            message.map(|message| Known::new(message, city.as_deref()))
+        }));
         self.writer.write_error(step, origin, known.ok().flatten().as_ref(), failure);
     }
 

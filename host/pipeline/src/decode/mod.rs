@@ -6,6 +6,7 @@
 //!
 //! * [`Decoder`] does all of it for a batch of records and needs no bus; it makes no allocation a message in steady state.
 //! * [`Worker`] is a member of the group `decode`: it collects steps and commits them, and starts again where one fails.
+//! * [`DecodeStage`] runs workers on threads of their own.
 //! * [`Fence`] keeps a message that kills the process from doing so for ever.
 //!
 //! A document id is kept as it was sent; keys are its lower-case form. An error record has the raw message's Uuid and time; bytes
@@ -26,6 +27,7 @@ mod known;
 mod plugin;
 mod sections;
 mod settings;
+mod stage;
 mod uri;
 mod worker;
 mod write;
@@ -40,5 +42,6 @@ pub use fence::{Care, Fence, Note, SourceRange};
 pub use plugin::{DecoderPlugin, DeployError, DeployReason};
 pub use sections::SectionError;
 pub use settings::{DecodeLimits, DecodeSettings, DecodeTopics};
+pub use stage::{DecodeStage, GROUP, StageError, StageOptions};
 pub use uri::{Form, Uri, UriError};
 pub use worker::{StepLimits, Worker, WorkerParts};
