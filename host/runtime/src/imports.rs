@@ -7,7 +7,7 @@ use wasmtime::component::{Linker, WasmStr};
 use wasmtime::{AsContext, Engine, StoreContextMut, Trap};
 
 use crate::bindings::tidemill::plugin::host as wit;
-use crate::report::{CallReport, Level, LogLine, Metric, cut};
+use crate::report::{Level, LogLine, Metric, cut};
 use crate::store::HostState;
 
 /// Fuel of one call of an import: about 100 ns, what it costs.
@@ -39,28 +39,35 @@ fn log(mut cx: StoreContextMut<'_, HostState>, level: wit::Level, text: &WasmStr
 
 fn metric_add(mut cx: StoreContextMut<'_, HostState>, name: &WasmStr, delta: f64) -> wasmtime::Result<()> {
     charge(&mut cx, IMPORT_FUEL)?;
-    let limits = &cx.data().limits;
-    let (bytes_max, names_max) = (limits.metric_name_bytes_max, limits.metric_names_max);
-    let (name, bytes) = read(&cx, name, bytes_max.saturating_add(1))?;
-    let is_named = !name.is_empty() && name.len() as u64 <= bytes_max;
-    let report = &mut cx.data_mut().report;
-    if !(is_named && delta.is_finite() && add(report, name, delta, names_max)) {
-        report.metrics_dropped += 1;
+    let (counter, bytes) = find_counter(&cx, name)?;
+    let state = cx.data_mut();
+    let has_room = (state.report.metrics.len() as u64) < state.limits.metric_names_max;
+    match counter {
+        Counter::At(at) if delta.is_finite() => state.report.metrics[at].delta += delta,
+        Counter::New(name) if delta.is_finite() && has_room => state.report.metrics.push(Metric { name, delta }),
+        _ => state.report.metrics_dropped += 1,
     }
     charge(&mut cx, bytes * TEXT_FUEL_PER_BYTE)
 }
 
-/// Whether the counter was there or there was room for it.
-fn add(report: &mut CallReport, name: String, delta: f64, names_max: u64) -> bool {
-    if let Some(metric) = report.metrics.iter_mut().find(|metric| metric.name == name) {
-        metric.delta += delta;
-        return true;
-    }
-    let has_room = (report.metrics.len() as u64) < names_max;
-    if has_room {
-        report.metrics.push(Metric { name, delta });
-    }
-    has_room
+/// A counter that a guest named.
+enum Counter {
+    At(usize),
+    New(String),
+    Misnamed,
+}
+
+/// The counter of this name, and how long the name is. Nothing is allocated for one that is there.
+fn find_counter(cx: &StoreContextMut<'_, HostState>, name: &WasmStr) -> wasmtime::Result<(Counter, u64)> {
+    let name = name.to_str(cx.as_context())?;
+    let bytes = name.len() as u64;
+    let state = cx.data();
+    let counter = match state.report.metrics.iter().position(|metric| metric.name == *name) {
+        Some(at) => Counter::At(at),
+        None if (1..=state.limits.metric_name_bytes_max).contains(&bytes) => Counter::New(name.into_owned()),
+        None => Counter::Misnamed,
+    };
+    Ok((counter, bytes))
 }
 
 /// At most `bytes_max` bytes of a guest's text, and how long it is.

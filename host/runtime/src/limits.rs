@@ -129,7 +129,7 @@ pub struct LimitExceeded {
     pub limit: u64,
     /// What was in use.
     pub current: u64,
-    /// What was asked for on top.
+    /// What was asked for on top; 1 where only that it was too much is known.
     pub requested: u64,
 }
 

@@ -146,7 +146,7 @@ fn check_imports(plugin: &str, component: &Component) -> Result<(), RuntimeError
 }
 
 fn find_kind(plugin: &str, pre: &InstancePre<HostState>) -> Result<KindIndices, RuntimeError> {
-    let has = |kind: &Kind| pre.component().get_export_index(None, &format!("tidemill:plugin/{kind}@0.1.0")).is_some();
+    let has = |kind: &Kind| pre.component().get_export_index(None, format!("tidemill:plugin/{kind}@0.1.0").as_str()).is_some();
     let found: Vec<Kind> = [Kind::Decoder, Kind::Analysis, Kind::Output].into_iter().filter(has).collect();
     let indices = match found.as_slice() {
         [Kind::Decoder] => decoder::GuestIndices::new(pre).map(KindIndices::Decoder),

@@ -123,12 +123,11 @@ impl Runtime {
         if let Some(found) = cached.and_then(|code| self.deserialize(&code).ok()) {
             return Ok(found);
         }
-        let failed = |error: wasmtime::Error| RuntimeError::Compile { plugin: name.into(), reason: format!("{error:#}") };
-        let code = self.engine.precompile_component(component).map_err(failed)?;
+        let code = compile_with(&self.engine, name, component)?;
         if let Some(Err(error)) = self.cache.as_ref().map(|cache| cache.put(&key, &code)) {
             tracing::warn!(plugin = name, %error, "the compiled plugin was not cached");
         }
-        self.deserialize(&code).map_err(failed)
+        self.deserialize(&code).map_err(|error| uncompiled(name, &error))
     }
 
     fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
@@ -147,8 +146,15 @@ impl Runtime {
 pub fn compile(name: &str, component: &[u8]) -> Result<Vec<u8>, RuntimeError> {
     check_form(name, component)?;
     let engine = engine::shared().map_err(RuntimeError::Engine)?;
-    let failed = |error: wasmtime::Error| RuntimeError::Compile { plugin: name.into(), reason: format!("{error:#}") };
-    engine.precompile_component(component).map_err(failed)
+    compile_with(engine, name, component)
+}
+
+fn compile_with(engine: &Engine, name: &str, component: &[u8]) -> Result<Vec<u8>, RuntimeError> {
+    engine.precompile_component(component).map_err(|error| uncompiled(name, &error))
+}
+
+fn uncompiled(plugin: &str, error: &wasmtime::Error) -> RuntimeError {
+    RuntimeError::Compile { plugin: plugin.into(), reason: format!("{error:#}") }
 }
 
 fn cache_key(engine: &Engine, component: &[u8]) -> blake3::Hash {

@@ -4,7 +4,9 @@
 mod broken;
 mod evil;
 mod fuel_and_memory;
+mod kinds;
 mod loading;
+mod sdk;
 mod sound;
 mod support;
 
