@@ -1,0 +1,78 @@
+//! Parquet files: row groups in memory until the file is closed.
+
+use crate::layout::ADDITIONAL_COLUMN;
+use crate::rows::RowStats;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+/// A file under construction. Each batch becomes a row group, so that little is held beside the encoded bytes.
+pub struct FileWriter {
+    writer: ArrowWriter<Vec<u8>>,
+    stats: RowStats,
+}
+
+/// A finished file.
+#[derive(Clone, Debug)]
+pub struct DataFile {
+    /// The Parquet bytes.
+    pub bytes: bytes::Bytes,
+    /// What is in it.
+    pub stats: RowStats,
+}
+
+impl FileWriter {
+    /// Begins a file of this schema.
+    ///
+    /// # Errors
+    /// Where Parquet cannot hold the schema.
+    pub fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
+        Ok(Self { writer: ArrowWriter::try_new(Vec::new(), schema, Some(properties()?))?, stats: RowStats::default() })
+    }
+
+    /// Appends a row group.
+    ///
+    /// # Errors
+    /// Where the batch has another schema.
+    pub fn write(&mut self, batch: &RecordBatch, stats: &RowStats) -> Result<(), ParquetError> {
+        self.writer.write(batch)?;
+        self.writer.flush()?;
+        self.stats.add(stats);
+        Ok(())
+    }
+
+    /// The encoded bytes so far.
+    pub fn bytes(&self) -> usize {
+        self.writer.bytes_written()
+    }
+
+    /// What is in so far.
+    pub fn stats(&self) -> RowStats {
+        self.stats
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// Where the footer cannot be written.
+    pub fn close(self) -> Result<DataFile, ParquetError> {
+        Ok(DataFile { bytes: self.writer.into_inner()?.into(), stats: self.stats })
+    }
+}
+
+/// zstd 1: the ratio of higher levels is little better and costs several times as much. Statistics only where queries filter.
+fn properties() -> Result<WriterProperties, ParquetError> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true)
+        .set_created_by(concat!("tidemill ", env!("CARGO_PKG_VERSION")).to_owned());
+    for column in ["submission_timestamp", "document_id", "doc_type", "sample_id"] {
+        properties = properties.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Chunk);
+    }
+    Ok(properties.set_column_dictionary_enabled(ColumnPath::from(ADDITIONAL_COLUMN), false).build())
+}

@@ -1,0 +1,162 @@
+//! One walk through a document that fills the columns and keeps what has none.
+
+use crate::builder::{Builder, Offsets, Structs, Texts, superseded_keys};
+use crate::cursor::Cursor;
+use crate::extras::Extras;
+use std::borrow::Cow;
+use tidemill_json::{decode_into, value};
+
+/// Puts the document into the next row of `columns`. What is no object is an extra as a whole.
+pub(crate) fn put_document<'d>(document: &'d [u8], columns: &mut Structs, extras: &mut Extras<'d>) {
+    let mut cursor = Cursor::new(document);
+    if cursor.eat(b'{') {
+        put_members(&mut cursor, columns, extras);
+    } else {
+        extras.misfit(cursor.value());
+    }
+    columns.close();
+}
+
+/// Puts the next value behind the rows of `builder`, as one more row.
+fn put<'d>(cursor: &mut Cursor<'d>, builder: &mut Builder, extras: &mut Extras<'d>) {
+    let row = builder.len();
+    match (builder, cursor.peek()) {
+        (Builder::Struct(structs), Some(b'{')) => {
+            cursor.eat(b'{');
+            put_members(cursor, structs, extras);
+            structs.close();
+        }
+        (Builder::List(offsets, inner), Some(b'[')) => {
+            cursor.eat(b'[');
+            put_elements(cursor, offsets, inner, extras);
+        }
+        (Builder::Map(offsets, keys, values), Some(b'{')) => {
+            cursor.eat(b'{');
+            put_entries(cursor, offsets, keys, values, extras);
+        }
+        (builder, _) => {
+            let found = cursor.value();
+            if !put_scalar(found, builder) && !value::is_null(found) {
+                extras.misfit(found);
+            }
+            builder.pad(row + 1);
+        }
+    }
+}
+
+/// Puts a scalar, or JSON text; `false`, and maybe nothing put, where it does not fit.
+fn put_scalar(found: &[u8], builder: &mut Builder) -> bool {
+    match builder {
+        Builder::Boolean(values) => put_some(value::as_bool(found), |value| values.push(Some(value))),
+        Builder::Long(values) => put_some(value::as_i64(found), |value| values.push(Some(value))),
+        Builder::Double(values) => put_some(value::as_f64(found), |value| values.push(Some(value))),
+        Builder::Text(texts) => texts.push_with(|out| value::text_into(found, out)),
+        Builder::Json(texts) => {
+            let is_value = !found.is_empty() && !value::is_null(found);
+            texts.push(is_value.then_some(found));
+            is_value
+        }
+        Builder::Struct(_) | Builder::List(..) | Builder::Map(..) => false,
+    }
+}
+
+fn put_some<T>(value: Option<T>, push: impl FnOnce(T)) -> bool {
+    value.map(push).is_some()
+}
+
+/// Puts the members of an object whose brace is behind the cursor into the row that `columns` has next.
+fn put_members<'d>(cursor: &mut Cursor<'d>, columns: &mut Structs, extras: &mut Extras<'d>) {
+    let row = columns.len();
+    let start = extras.mark();
+    let mut previous = None;
+    let mut unknown = 0_usize;
+    // Of children that left extras: which, and where those lie, for the case that their key comes again.
+    let mut left: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
+    while let Some(key) = cursor.key() {
+        let Some(child) = columns.find(&plain(key), previous) else {
+            extras.unknown(key, cursor.value());
+            unknown += 1;
+            continue;
+        };
+        previous = Some(child);
+        let builder = &mut columns.children[child];
+        if builder.len() > row {
+            builder.truncate(row);
+            forget(child, &mut left, extras);
+        }
+        builder.pad(row);
+        let mark = extras.mark();
+        extras.enter_key(key);
+        put(cursor, builder, extras);
+        extras.leave();
+        if extras.mark() > mark {
+            left.push((child, mark..extras.mark()));
+        }
+    }
+    if unknown > 1 {
+        extras.drop_duplicates(start);
+    }
+}
+
+fn forget(child: usize, left: &mut Vec<(usize, std::ops::Range<usize>)>, extras: &mut Extras<'_>) {
+    if let Some(at) = left.iter().position(|(other, _)| *other == child) {
+        extras.drop_between(left.swap_remove(at).1);
+    }
+}
+
+/// The key without escapes.
+fn plain(key: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'\\', key).is_none() {
+        return Cow::Borrowed(key);
+    }
+    let mut text = Vec::with_capacity(key.len());
+    decode_into(key, &mut text);
+    Cow::Owned(text)
+}
+
+fn put_elements<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, inner: &mut Builder, extras: &mut Extras<'d>) {
+    let start = offsets.end();
+    let mut end = start;
+    while cursor.has_element() {
+        extras.enter_position(end - start);
+        put(cursor, inner, extras);
+        extras.leave();
+        end += 1;
+        inner.pad(end);
+    }
+    offsets.close(end);
+}
+
+/// Maps hold each key once, because readers insist on it: where one comes twice, the entries are read again without the earlier.
+fn put_entries<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, keys: &mut Texts, values: &mut Builder, extras: &mut Extras<'d>) {
+    let (start, again, mark) = (offsets.end(), *cursor, extras.mark());
+    put_entries_but(cursor, start, &[], keys, values, extras);
+    let superseded = superseded_keys(keys, start);
+    if !superseded.is_empty() {
+        let positions: Vec<usize> = superseded.iter().map(|row| row - start).collect();
+        Builder::truncate_entries(start, keys, values);
+        extras.drop_between(mark..extras.mark());
+        *cursor = again;
+        put_entries_but(cursor, start, &positions, keys, values, extras);
+    }
+    offsets.close(keys.len());
+}
+
+/// `but` are positions of entries, ascending, that are left out.
+fn put_entries_but<'d>(cursor: &mut Cursor<'d>, start: usize, but: &[usize], keys: &mut Texts, values: &mut Builder, extras: &mut Extras<'d>) {
+    debug_assert_eq!(keys.len(), start);
+    let mut but = but.iter().copied().peekable();
+    let mut position = 0;
+    while let Some(key) = cursor.key() {
+        if but.next_if_eq(&position).is_some() {
+            cursor.value();
+        } else {
+            keys.push(Some(&plain(key)));
+            values.pad(keys.len() - 1);
+            extras.enter_key(key);
+            put(cursor, values, extras);
+            extras.leave();
+        }
+        position += 1;
+    }
+}
