@@ -26,7 +26,8 @@ use std::{sync::Arc, time::Duration};
 /// The largest record of any topic, key, headers and value together, as [`RecordBuf::largest`] counts it: 10 MiB.
 pub const RECORD_BYTES_MAX: usize = 10 << 20;
 
-/// Called once when a published record is durable, or cannot be made so. It runs on a thread of the bus and must not block.
+/// Called once when published records are durable, or cannot be made so. It runs on a thread of the bus (on the caller's own where
+/// they are refused at once) and must neither block nor panic.
 pub type Ack = Box<dyn FnOnce(Result<(), BusError>) + Send>;
 
 /// A topic as the host wants it; created where it is missing, checked where it exists.

@@ -167,7 +167,9 @@ impl Writer {
         let places = encode_entry(&mut self.buffer, &self.active, self.sequence, time_ms, draft);
         self.active.file.write_all_at(&self.buffer, self.active.end).map_err(|error| self.take_back(&error))?;
         let path = || self.shared.store.log_path(self.active.segment);
+        let begin = self.shared.clock.elapsed();
         self.active.file.sync().map_err(|error| Failure::Broken(io_error("cannot sync", &path(), error).to_string()))?;
+        metrics::histogram!("tidemill_bus_sync_seconds").record(self.shared.clock.elapsed().saturating_sub(begin));
         self.active.end += self.buffer.len() as u64;
         self.unchecked_bytes += self.buffer.len() as u64;
         self.active.newest_ms = self.active.newest_ms.max(time_ms);
