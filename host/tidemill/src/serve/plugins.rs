@@ -4,7 +4,11 @@ use crate::exit::{Failure, surroundings, wrong_use};
 use std::sync::Arc;
 use tidemill_config::{Config, Plugin as Configured};
 use tidemill_message::Matcher;
-use tidemill_pipeline::status::{LiveState, PluginStatus};
+use tidemill_pipeline::{
+    analysis::Deployed,
+    plugins::Configured as Component,
+    status::{LiveState, PluginStatus},
+};
 use tidemill_runtime::{Kind, Limits, Plugin, Runtime, RuntimeOptions};
 
 /// The largest component file that is read.
@@ -18,8 +22,17 @@ pub struct Ready {
     pub config: String,
     pub limits: Limits,
     pub matcher: Option<Matcher>,
+    pub matcher_text: String,
     pub allow: tidemill_config::Allow,
     pub status: Arc<PluginStatus>,
+}
+
+impl Ready {
+    /// The plugin for the analysis and output stages.
+    pub fn deployed(&self) -> Deployed {
+        let component = Component { plugin: self.plugin.clone(), config: self.config.clone(), limits: self.limits.clone() };
+        Deployed { component: Arc::new(component), matcher: self.matcher_text.clone() }
+    }
 }
 
 /// All configured plugins by kind, in the order of the file.
@@ -62,7 +75,7 @@ fn load_one(runtime: &Runtime, configured: &Configured, live: &LiveState) -> Res
         text => Some(Matcher::parse(text).map_err(|error| wrong_use(format!("matcher: {error}")))?),
     };
     let status = live.plugin(&configured.name, &plugin.kind().to_string(), plugin.version());
-    Ok(Ready { name: configured.name.clone(), plugin, config: configured.config.to_string(), limits, matcher, allow: configured.allow.clone(), status })
+    Ok(Ready { name: configured.name.clone(), plugin, config: configured.config.to_string(), limits, matcher, matcher_text: configured.matcher.clone(), allow: configured.allow.clone(), status })
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {

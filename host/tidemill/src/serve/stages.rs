@@ -2,20 +2,25 @@
 
 use super::plugins::{Loaded, Ready};
 use crate::exit::{Failure, surroundings, wrong_use};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidemill_bus::{Bus, Clock, SystemFiles};
 use tidemill_config::{Config, Role};
 use tidemill_pipeline::{
-    analysis::{StageHandle, StepOptions},
-    decode::{DecodeLimits, DecodeSettings, DecodeTopics, Decoder, DecoderPlugin, Fence, StepLimits, VersionPointers, Worker, WorkerParts},
+    analysis::{Deployed, PluginsOptions, StageHandle, StepOptions, start_analysis, start_output},
+    decode::{DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, DecoderPlugin, StageOptions, StepLimits, VersionPointers},
+    deliver::{DeliverOptions, start_deliveries},
     geo::CityDatabase,
     graphs::{GraphsOptions, follow_alerts, graphs_worker},
     status::LiveState,
 };
 use tidemill_schema::Registry;
 
+/// How long one delivery may take.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The running stages, in the order of the stream.
 pub struct Stages {
+    decode: Option<DecodeStage>,
     running: Vec<(&'static str, StageHandle)>,
 }
 
@@ -26,6 +31,7 @@ struct Common<'a> {
     clock: &'a Arc<dyn Clock>,
     live: &'a Arc<LiveState>,
     workers: usize,
+    io: &'a tokio::runtime::Handle,
 }
 
 impl Stages {
@@ -39,23 +45,36 @@ impl Stages {
         clock: &Arc<dyn Clock>,
         live: &Arc<LiveState>,
         plugins: Loaded,
-        _io: &tokio::runtime::Handle,
+        io: &tokio::runtime::Handle,
     ) -> Result<Self, Failure> {
         let partitions = bus.partitions("raw").map_err(surroundings)? as usize;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let common = Common { config, bus, clock, live, workers: cores.min(partitions) };
-        let mut stages = Self { running: vec![] };
-        if config.roles.contains(&Role::Decode) {
-            stages.running.push(("decode", common.decode(&plugins.decoders)?));
-        }
-        if config.roles.contains(&Role::Analysis) {
+        let common = Common { config, bus, clock, live, workers: cores.min(partitions), io };
+        let mut stages = Self { decode: None, running: vec![] };
+        let has = |role| config.roles.contains(&role);
+        if has(Role::Analysis) {
             stages.running.push(("graphs", common.graphs()?));
+            stages.running.push(("alerts", follow_alerts(Arc::clone(bus), Arc::clone(live)).map_err(surroundings)?));
+            stages.running.push(("analysis", start_analysis(&common.plugins(&plugins.analyses)).map_err(wrong_use)?));
+        }
+        if has(Role::Output) && !plugins.outputs.is_empty() {
+            stages.running.push(("output", start_output(&common.plugins(&plugins.outputs)).map_err(wrong_use)?));
+            for plugin in &plugins.outputs {
+                stages.running.push(("deliveries", start_deliveries(common.deliveries(plugin)).map_err(surroundings)?));
+            }
+        }
+        if has(Role::Decode) {
+            stages.decode = Some(common.decode(&plugins.decoders)?);
         }
         Ok(stages)
     }
 
     /// Stops from the front of the stream to its end, so that each stage still gets what the one before it has finished.
     pub fn stop(&mut self) {
+        if let Some(decode) = self.decode.take() {
+            decode.stop();
+        }
+        self.running.iter().for_each(|(_, stage)| stage.stop());
         for (name, stage) in self.running.drain(..) {
             if !stage.join() {
                 tracing::error!(stage = name, "a worker panicked");
@@ -79,22 +98,44 @@ impl Common<'_> {
         StepOptions { step_ms: self.config.bus.step_ms, ..StepOptions::default() }
     }
 
-    fn decode(&self, decoders: &[Ready]) -> Result<StageHandle, Failure> {
-        let settings = self.decode_settings(decoders)?;
-        let fence = Arc::new(Fence::open(Arc::new(SystemFiles), &self.config.data_dir.join("fence")).map_err(surroundings)?);
-        let mut workers = Vec::with_capacity(self.workers);
-        for number in 0..self.workers {
-            let parts = WorkerParts {
-                member: self.bus.join("decode", &["raw"]).map_err(surroundings)?,
-                decoder: Decoder::new(&settings).map_err(wrong_use)?,
-                limits: StepLimits { step_ms: self.config.bus.step_ms, ..StepLimits::default() },
-                clock: Arc::clone(self.clock),
-                fence: Some((Arc::clone(&fence), fence.note(number as u32).map_err(surroundings)?)),
-            };
-            let worker = Worker::new(parts);
-            workers.push(move |stop: &std::sync::atomic::AtomicBool| worker.run(stop));
+    fn decode(&self, decoders: &[Ready]) -> Result<DecodeStage, Failure> {
+        let options = StageOptions {
+            bus: Arc::clone(self.bus),
+            settings: self.decode_settings(decoders)?,
+            workers: self.workers as u32,
+            pinned: false,
+            limits: StepLimits { step_ms: self.config.bus.step_ms, ..StepLimits::default() },
+            clock: Arc::clone(self.clock),
+            scratch: Some((Arc::new(SystemFiles), self.config.data_dir.join("fence"))),
+        };
+        DecodeStage::start(options).map_err(wrong_use)
+    }
+
+    fn plugins(&self, plugins: &[Ready]) -> PluginsOptions {
+        PluginsOptions {
+            bus: Arc::clone(self.bus),
+            live: Arc::clone(self.live),
+            clock: Arc::clone(self.clock),
+            plugins: plugins.iter().map(Ready::deployed).collect(),
+            workers: self.workers,
+            step: self.step_options(),
+            epoch: 0,
         }
-        StageHandle::start("decode", workers).map_err(surroundings)
+    }
+
+    fn deliveries(&self, plugin: &Ready) -> DeliverOptions {
+        DeliverOptions {
+            plugin: plugin.name.clone(),
+            allow: plugin.allow.clone(),
+            status: Arc::clone(&plugin.status),
+            bus: Arc::clone(self.bus),
+            clock: Arc::clone(self.clock),
+            files: Arc::new(SystemFiles),
+            runtime: self.io.clone(),
+            timeout: DELIVERY_TIMEOUT,
+            seed: u64::from(std::process::id()),
+            epoch: 0,
+        }
     }
 
     fn decode_settings(&self, decoders: &[Ready]) -> Result<DecodeSettings, Failure> {
