@@ -1,6 +1,7 @@
 //! Running the guest's cargo.
 
 use std::collections::VecDeque;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,24 +15,24 @@ use crate::toolchain::Toolchain;
 /// Lines of the compiler's talk that an error repeats.
 const TAIL_LINES_MAX: usize = 60;
 
-/// Builds one package of a project and says where its module is.
+/// Builds one package of a project: its module.
 pub(crate) fn build_package(
     toolchain: &Toolchain,
     project: &Project,
     package: &str,
     on_line: &mut dyn FnMut(&str),
-) -> Result<PathBuf, BuildError> {
+) -> Result<Vec<u8>, BuildError> {
     let modules = build(toolchain, project, &["--package", package, "--lib"], on_line)?;
     let found = modules.into_iter().find(|(found, _)| found.name == package);
     found.map(|(_, module)| module).ok_or_else(|| BuildError::NoModule { package: package.into() })
 }
 
-/// Builds every package of a project that makes a module.
+/// Builds every package of a project that makes a module: the modules in the order of the packages' names.
 pub(crate) fn build_workspace<'p>(
     toolchain: &Toolchain,
     project: &'p Project,
     on_line: &mut dyn FnMut(&str),
-) -> Result<Vec<(&'p Package, PathBuf)>, BuildError> {
+) -> Result<Vec<(&'p Package, Vec<u8>)>, BuildError> {
     let mut modules = build(toolchain, project, &["--workspace", "--lib"], on_line)?;
     modules.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     Ok(modules)
@@ -42,14 +43,31 @@ fn build<'p>(
     project: &'p Project,
     what: &[&str],
     on_line: &mut dyn FnMut(&str),
-) -> Result<Vec<(&'p Package, PathBuf)>, BuildError> {
+) -> Result<Vec<(&'p Package, Vec<u8>)>, BuildError> {
+    let _lock = lock(&project.target_dir)?;
     let mut command = toolchain.cargo(&project.root);
     command.args(toolchain.build_arguments(project.remap())).args(what).arg("--target-dir").arg(&project.target_dir);
     let (messages, tail, succeeded) = run(command, on_line)?;
     if !succeeded {
         return Err(BuildError::Compile { dir: project.root.clone(), tail });
     }
-    Ok(messages.lines().filter_map(|line| module_of(project, line)).collect())
+    messages.lines().filter_map(|line| module_of(project, line)).map(read).collect()
+}
+
+/// Projects share the target folder, and two of one name share their module's file in it: nobody else builds until it is read.
+fn lock(target_dir: &Path) -> Result<File, BuildError> {
+    let path = target_dir.join(".tidemill-build.lock");
+    let open = || {
+        fs::create_dir_all(target_dir)?;
+        let file = File::options().create(true).append(true).open(&path)?;
+        file.lock().map(|()| file)
+    };
+    open().map_err(|source| BuildError::File { action: "lock", path: path.clone(), source })
+}
+
+fn read((package, path): (&Package, PathBuf)) -> Result<(&Package, Vec<u8>), BuildError> {
+    let module = fs::read(&path).map_err(|source| BuildError::File { action: "read", path, source })?;
+    Ok((package, module))
 }
 
 /// Runs cargo: its stdout, the last lines of its stderr, and whether it succeeded.

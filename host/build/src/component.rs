@@ -56,10 +56,9 @@ impl FromStr for Kind {
 }
 
 /// Makes a component of the module and writes it, unless the file has these bytes already.
-pub(crate) fn write(plugin: &str, module: &Path, out: &Path) -> Result<Built, BuildError> {
-    let module = fs::read(module).map_err(|source| BuildError::File { action: "read", path: module.into(), source })?;
+pub(crate) fn write(plugin: &str, module: &[u8], out: &Path) -> Result<Built, BuildError> {
     let broken = |detail: String| BuildError::Component { plugin: plugin.into(), detail };
-    let component = encode(&module).map_err(broken)?;
+    let component = encode(module).map_err(broken)?;
     let kind = check(&component).map_err(broken)?;
     let changed = fs::read(out).ok().is_none_or(|before| before != component);
     if changed {

@@ -68,7 +68,7 @@ pub fn build_all(dir: &Path, on_line: &mut dyn FnMut(&str)) -> Result<Vec<Built>
     let toolchain = toolchain::find(dir)?;
     let project = project::load(&toolchain, dir, None)?;
     let modules = cargo::build_workspace(&toolchain, &project, on_line)?;
-    let write = |(package, module): (&project::Package, PathBuf)| {
+    let write = |(package, module): (&project::Package, Vec<u8>)| {
         component::write(&package.name, &module, &package.dir.join(format!("{}.wasm", package.name)))
     };
     modules.into_iter().map(write).collect()

@@ -23,12 +23,14 @@ fn build(test: &str, dir: &Path) -> Option<Result<Built, BuildError>> {
     }
 }
 
-/// A fresh project; each test has a name of its own, because modules of one name share a file in the target folder.
-fn project(name: &str, kind: Kind) -> (tempfile::TempDir, PathBuf) {
-    let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join(name);
+/// A fresh project, always in the same place: the target folder keeps what it built for each path.
+fn project(name: &str, kind: Kind) -> PathBuf {
+    let dir = target_dir().join("projects").join(name);
+    if dir.exists() {
+        fs::remove_dir_all(&dir).unwrap();
+    }
     new(name, kind, "rust", &dir).unwrap();
-    (root, dir)
+    dir
 }
 
 /// The project's own tests, with the compiler on the path.
@@ -45,7 +47,7 @@ fn run_tests(dir: &Path) -> String {
 }
 
 fn every_kind(kind: Kind) {
-    let (_root, dir) = project(&format!("fresh-{kind}"), kind);
+    let dir = project(&format!("fresh-{kind}"), kind);
     let Some(built) = build(&format!("new_{kind}"), &dir) else { return };
     let built = built.unwrap();
     assert_eq!((built.kind, built.changed), (kind, true));
@@ -83,7 +85,7 @@ fn a_new_output_plugin_builds_and_passes_its_tests() {
 
 #[test]
 fn a_compiler_error_is_passed_through() {
-    let (_root, dir) = project("broken-type", Kind::Analysis);
+    let dir = project("broken-type", Kind::Analysis);
     let source = dir.join("src/lib.rs");
     let text = fs::read_to_string(&source).unwrap().replace(", 1.0)", ", \"one\")");
     fs::write(&source, text).unwrap();
@@ -97,7 +99,7 @@ fn a_compiler_error_is_passed_through() {
 #[test]
 fn a_module_that_is_no_plugin_is_refused() {
     let check = |name: &str, source: &str, expected: &str| {
-        let (_root, dir) = project(name, Kind::Output);
+        let dir = project(name, Kind::Output);
         fs::write(dir.join("src/lib.rs"), source).unwrap();
         let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
         fs::write(dir.join("Cargo.toml"), manifest.replace("unsafe_code = \"forbid\"", "")).unwrap();
@@ -121,7 +123,7 @@ fn a_folder_without_project_is_refused() {
     let Some(result) = build("a_folder_without_project_is_refused", root.path()) else { return };
     let text = result.unwrap_err().to_string().replace(&root.path().display().to_string(), "DIR");
     assert_eq!(text, "`DIR` is no Cargo project that cargo understands: it has no Cargo.toml");
-    let (_root, dir) = project("no-module", Kind::Output);
+    let dir = project("no-module", Kind::Output);
     let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap().replace("\"cdylib\", ", "");
     fs::write(dir.join("Cargo.toml"), manifest).unwrap();
     let text = build("", &dir).unwrap().unwrap_err().to_string();

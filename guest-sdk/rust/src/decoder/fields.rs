@@ -49,9 +49,12 @@ impl Writable for Int64 {
     }
 }
 
+/// NaN says nothing and the host refuses it, so the field stays null.
 impl Writable for Float64 {
     fn write(column: &mut FieldColumn, value: f64) {
-        column.push(&value.to_le_bytes());
+        if !value.is_nan() {
+            column.push(&value.to_le_bytes());
+        }
     }
 }
 
