@@ -1,7 +1,7 @@
 //! The `jsonschema` validators behind a compiled schema.
 
-use jsonschema::{Draft, PatternOptions, Validator};
-use serde_json::Value;
+use jsonschema::{Draft, PatternOptions, Registry, ValidationOptions, Validator};
+use serde_json::{Value, json};
 
 /// How often a pattern with look-around may go back before it counts as no match.
 const BACKTRACK_MAX: usize = 100_000;
@@ -14,7 +14,11 @@ const BACKTRACK_MAX: usize = 100_000;
 /// What is wrong with the schema, in a sentence.
 pub(crate) fn build(schema: &Value, draft: Draft) -> Result<Validator, String> {
     let schema = &without_declaration(schema, draft);
-    let options = || jsonschema::options().with_draft(draft).should_validate_formats(false);
+    build_with(schema, || jsonschema::options().with_draft(draft))
+}
+
+fn build_with<'r>(schema: &Value, options: impl Fn() -> ValidationOptions<'r>) -> Result<Validator, String> {
+    let options = || options().offline().should_validate_formats(false);
     let linear = options().with_pattern_options(PatternOptions::regex()).build(schema);
     let validator =
         linear.or_else(|_| options().with_pattern_options(PatternOptions::fancy_regex().backtrack_limit(BACKTRACK_MAX)).build(schema));
@@ -35,19 +39,19 @@ fn without_declaration(schema: &Value, draft: Draft) -> Value {
     schema
 }
 
-/// A validator of the part of `root` at `pointer`.
-///
-/// Up to draft 7, keywords beside `$ref` do not validate, and yet pointers lead through them: so a copy
-/// of the whole schema with a `$ref` at its top is the part, with every definition in reach.
+/// Where a schema stands while a part of it is built.
+const ROOT: &str = "json-schema:///tidemill";
+
+/// A validator of the part of `root` at `pointer`, with all of `root` in reach of its references.
 ///
 /// # Errors
 /// As [`build`].
 pub(crate) fn build_part(root: &Value, pointer: &str, draft: Draft) -> Result<Validator, String> {
-    let mut part = root.clone();
-    if let (Value::Object(object), false) = (&mut part, pointer.is_empty()) {
-        object.insert("$ref".into(), Value::String(format!("#{}", percent_encode(pointer))));
-    }
-    build(&part, draft)
+    let root = draft.create_resource(without_declaration(root, draft));
+    let builder = Registry::new().draft(draft).add(ROOT, root).map_err(|error| error.to_string())?;
+    let registry = builder.prepare().map_err(|error| error.to_string())?;
+    let part = json!({ "$ref": format!("{ROOT}#{}", percent_encode(pointer)) });
+    build_with(&part, || jsonschema::options().with_draft(draft).with_registry(&registry))
 }
 
 fn percent_encode(pointer: &str) -> String {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{data, mutate, read};
-use tidemill_json::{Captures, Padded, Pass};
+use tidemill_json::{Backend, Captures, Padded, Pass, Program};
 use tidemill_schema::{Expectation, InvalidKind, Registry, check_paths};
 
 fn registry(data: &std::path::Path) -> Registry {
@@ -41,6 +41,7 @@ fn mutated_pings_have_the_verdict_of_jsonschema() {
     let Some(data) = data("mutated_pings_have_the_verdict_of_jsonschema") else { return };
     let registry = registry(&data);
     let (mut pass, mut document) = (Pass::new(), Padded::new());
+    let captures = Captures::new(&["/payload/*", "/type", "/environment/*/*", "/payload/histograms/*/sum"]).expect("pointers");
     let (mut json, mut valid, mut all) = (0, 0, 0);
     for result in check_paths(&[data.join("validation")], &registry).expect("the pings are readable") {
         let original = read(&result.path);
@@ -51,7 +52,8 @@ fn mutated_pings_have_the_verdict_of_jsonschema() {
         for seed in 0..MUTATIONS {
             let mutated = mutate(&original, seed);
             document.set(&mutated);
-            let verdict = schema.validate(&mut pass, &Captures::none(), &document);
+            assert_backends_agree(schema.program(), &captures, &document);
+            let verdict = schema.validate(&mut pass, &captures, &document);
             let tree = common::tree(&mutated);
             let expected = tree.as_ref().map(|tree| schema.is_valid_tree(tree));
             let actual = match &verdict {
@@ -66,4 +68,19 @@ fn mutated_pings_have_the_verdict_of_jsonschema() {
         }
     }
     assert!(json * 5 > all && valid * 20 > all, "{json} JSON and {valid} valid of {all}");
+}
+
+/// Every backend finds the same in `document`.
+fn assert_backends_agree(program: &Program, captures: &Captures, document: &Padded) {
+    let find = |backend| {
+        let mut pass = Pass::with_backend(backend);
+        let verdict = pass.run(program, captures, document);
+        let captured: Vec<_> = (0..captures.len()).map(|pointer| pass.captured(pointer).to_vec()).collect();
+        let found = (pass.members().to_vec(), pass.deferred().to_vec(), captured);
+        (verdict, verdict.is_ok().then_some(found))
+    };
+    let safe = find(Backend::Safe);
+    for backend in [Backend::Sse2, Backend::Avx2] {
+        assert_eq!(find(backend), safe, "{backend:?} on {}", String::from_utf8_lossy(document));
+    }
 }
