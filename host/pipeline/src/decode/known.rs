@@ -253,8 +253,9 @@ fn find_place<'a>(fields: &RawFields<'_>, city: Option<&'a CityDatabase>) -> Pla
 
 /// YYYYMMDD of a time in nanoseconds since 1970 UTC.
 fn date_of(timestamp_ns: i64) -> [u8; 8] {
-    let days = timestamp_ns.div_euclid(86_400_000_000_000) as i32;
-    let date = jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(days));
+    // Every i64 of nanoseconds is within the years that jiff knows.
+    let time = jiff::Timestamp::from_second(timestamp_ns.div_euclid(1_000_000_000)).unwrap_or_default();
+    let date = jiff::tz::Offset::UTC.to_datetime(time).date();
     let mut number = i32::from(date.year()) * 10_000 + i32::from(date.month()) * 100 + i32::from(date.day());
     let mut text = [b'0'; 8];
     for digit in text.iter_mut().rev() {
