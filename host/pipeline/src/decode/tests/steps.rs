@@ -23,6 +23,8 @@ struct State {
     commits: Vec<Vec<(TopicPartition, i64)>>,
     fail_commits: Vec<BusError>,
     seeks: Vec<i64>,
+    fail_polls: Vec<BusError>,
+    paused: Vec<TopicPartition>,
 }
 
 impl Memory {
@@ -38,6 +40,9 @@ impl Member for Memory {
         if !state.assigned {
             state.assigned = true;
             return Ok(Event::Assigned(vec![(raw_partition(3), state.committed)]));
+        }
+        if let Some(error) = state.fail_polls.pop() {
+            return Err(error);
         }
         if std::mem::take(&mut state.revoke) {
             return Ok(Event::Revoked(vec![raw_partition(3)]));
@@ -77,7 +82,8 @@ impl Member for Memory {
         Ok(())
     }
 
-    fn pause(&mut self, _: &TopicPartition, _: bool) -> Result<(), BusError> {
+    fn pause(&mut self, partition: &TopicPartition, _: bool) -> Result<(), BusError> {
+        self.0.lock().paused.push(partition.clone());
         Ok(())
     }
 }
@@ -169,6 +175,20 @@ fn a_failed_step_is_done_again_exactly_once() {
         bench.turns(1);
         assert_eq!(bench.published(), all_validated(5));
     }
+}
+
+#[test]
+fn a_partition_whose_messages_are_gone_stops_and_a_bus_that_is_away_is_asked_again() {
+    let mut bench = bench(&pages(2), 2, |_| {}, None);
+    let gone = BusError::OutOfRange { partition: raw_partition(9), position: 5, start: 7, end: 9 };
+    bench.memory.0.lock().fail_polls.extend([gone, BusError::Unavailable("broker away".to_owned())]);
+    bench.turns(1);
+    assert!(bench.worker.turn().is_some() && bench.worker.turn().is_some(), "it waits before it asks again");
+    assert_eq!(bench.memory.0.lock().paused, [raw_partition(9)]);
+    bench.turns(1);
+    bench.pass(100);
+    bench.turns(1);
+    assert_eq!(bench.published(), all_validated(2));
 }
 
 #[test]
