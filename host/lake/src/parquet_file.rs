@@ -10,7 +10,10 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-/// A file under construction. Each batch becomes a row group, so that little is held beside the encoded bytes.
+/// A row group ends when its encoded columns take this much: 4 MiB, so that little is held beside the encoded bytes.
+const ROW_GROUP_BYTES: usize = 4 << 20;
+
+/// A file under construction.
 pub struct FileWriter {
     writer: ArrowWriter<Vec<u8>>,
     stats: RowStats,
@@ -34,20 +37,22 @@ impl FileWriter {
         Ok(Self { writer: ArrowWriter::try_new(Vec::new(), schema, Some(properties()?))?, stats: RowStats::default() })
     }
 
-    /// Appends a row group.
+    /// Appends rows.
     ///
     /// # Errors
     /// Where the batch has another schema.
     pub fn write(&mut self, batch: &RecordBatch, stats: &RowStats) -> Result<(), ParquetError> {
         self.writer.write(batch)?;
-        self.writer.flush()?;
+        if self.writer.in_progress_size() >= ROW_GROUP_BYTES {
+            self.writer.flush()?;
+        }
         self.stats.add(stats);
         Ok(())
     }
 
     /// The encoded bytes so far.
     pub fn bytes(&self) -> usize {
-        self.writer.bytes_written()
+        self.writer.bytes_written() + self.writer.in_progress_size()
     }
 
     /// What is in so far.
