@@ -1,5 +1,7 @@
 //! The text of JSON strings: escapes resolved.
 
+use std::cmp::Ordering;
+
 /// Appends the text of a string's inside (between its quotes) to `out`, escapes resolved.
 ///
 /// Returns `false`, with `out` as it was, when an escape is broken or a surrogate stands alone.
@@ -25,18 +27,31 @@ pub fn decode_into(inside: &[u8], out: &mut Vec<u8>) -> bool {
 
 /// Whether the text of a string's inside is `text`; allocates nothing.
 pub fn text_equals(inside: &[u8], text: &[u8]) -> bool {
-    let (mut inside, mut text) = (inside, text);
-    while let Some(at) = inside.iter().position(|&byte| byte == b'\\') {
-        let Some((character, used)) = decode_escape(&inside[at..]) else { return false };
-        let mut buffer = [0; 4];
-        let character = character.encode_utf8(&mut buffer).as_bytes();
-        let Some(rest) = text.strip_prefix(&inside[..at]).and_then(|rest| rest.strip_prefix(character)) else {
-            return false;
+    if inside.contains(&b'\\') { bytes(inside).eq(text.iter().copied()) } else { inside == text }
+}
+
+/// How the texts of two strings' insides compare, byte by byte; allocates nothing.
+pub(crate) fn compare_texts(a: &[u8], b: &[u8]) -> Ordering {
+    if a.contains(&b'\\') || b.contains(&b'\\') { bytes(a).cmp(bytes(b)) } else { a.cmp(b) }
+}
+
+/// The bytes of a string's text. What is no escape after a backslash is itself.
+fn bytes(inside: &[u8]) -> impl Iterator<Item = u8> {
+    let (mut rest, mut character, mut pending) = (inside, [0; 4], 0..0);
+    std::iter::from_fn(move || {
+        if let Some(at) = pending.next() {
+            return Some(character[at]);
+        }
+        let (&byte, after) = rest.split_first()?;
+        let escape = if byte == b'\\' { decode_escape(rest) } else { None };
+        let Some((decoded, used)) = escape else {
+            rest = after;
+            return Some(byte);
         };
-        text = rest;
-        inside = &inside[at + used..];
-    }
-    inside == text
+        rest = rest.get(used..).unwrap_or_default();
+        pending = 1..decoded.encode_utf8(&mut character).len();
+        Some(character[0])
+    })
 }
 
 /// The character of the escape that `bytes` begins with, and the bytes that it takes.
@@ -81,4 +96,26 @@ pub(crate) fn escape_len(bytes: &[u8]) -> Option<usize> {
 /// The number of code points in UTF-8 `text`.
 pub(crate) fn code_points(text: &[u8]) -> usize {
     text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_compare_however_they_are_escaped() {
+        let check = |a: &str, b: &str, expected: Ordering| {
+            assert_eq!(compare_texts(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
+            assert_eq!(compare_texts(b.as_bytes(), a.as_bytes()), expected.reverse(), "{b} {a}");
+            let mut decoded = Vec::new();
+            assert!(decode_into(b.as_bytes(), &mut decoded));
+            assert_eq!(text_equals(a.as_bytes(), &decoded), expected.is_eq(), "{a} {b}");
+        };
+        check("", "", Ordering::Equal);
+        check("ab", r"\u0061b", Ordering::Equal);
+        check(r"\ud83d\ude00", "😀", Ordering::Equal);
+        check(r"\u00e9x", "é", Ordering::Greater);
+        check(r"\n", r"\t", Ordering::Greater);
+        check("a", r"a\\", Ordering::Less);
+    }
 }

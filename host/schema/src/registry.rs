@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::dialect::{DraftRule, ignored_keywords};
-use crate::schema::{Schema, SchemaName};
+use crate::schema::{Schema, SchemaName, Uncompiled};
 
 /// The largest schema file that is read.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -113,6 +113,11 @@ impl Registry {
     /// Every schema, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Schema>> {
         self.namespaces.values().flat_map(HashMap::values).flatten()
+    }
+
+    /// The schemas that the pass does not check whole, with the parts it leaves to `jsonschema`.
+    pub fn uncompiled(&self) -> impl Iterator<Item = (&SchemaName, &[Uncompiled])> {
+        self.iter().filter(|schema| !schema.is_compiled()).map(|schema| (schema.name(), schema.uncompiled()))
     }
 
     /// How many schemas there are.

@@ -320,6 +320,10 @@ fn schemas_that_refer_in_circles_do_not_hang() {
             assert_eq!(disagreements(&schema), "");
         }
     };
+    check(r##"{"$ref":"#"}"##);
+    check(r##"{"allOf":[{"$ref":"#"}]}"##);
+    check(r##"{"anyOf":[{"type":"null"},{"not":{"$ref":"#"}}]}"##);
+    check(r##"{"definitions":{"a":{"$ref":"#/definitions/b"},"b":{"$ref":"#/definitions/a"}},"$ref":"#/definitions/a"}"##);
     let all: Vec<String> = (0..24)
         .map(|n| {
             format!(

@@ -7,6 +7,7 @@ use crate::captures::QUIET;
 use crate::cursor::Cursor;
 use crate::program::{Choice, Node};
 use crate::span::{Deferred, Refusal};
+use crate::value::{skip_blanks, string_len};
 
 /// Whether the value from `at` to `end` is accepted by what `node` asks besides types and rules.
 #[inline(never)]
@@ -47,19 +48,19 @@ pub(super) fn accepts<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node
 /// It may say so by a collision of hashes; whoever asks then leaves the document to another validator.
 pub(super) fn has_duplicates<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, end: C) -> bool {
     let value = walk.span(at, end).of(walk.document);
-    let text = &mut walk.scratch.text;
-    let (mut open, mut keys): (Vec<usize>, Vec<u64>) = Default::default();
+    let super::Scratch { text, open, hashes, .. } = &mut *walk.scratch;
+    (open.clear(), hashes.clear());
     let mut rest = value;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match byte {
-            b'{' => open.push(keys.len()),
-            b'}' if has_equal(keys.split_off(open.pop().unwrap_or(0))) => return true,
+            b'{' => open.push(hashes.len()),
+            b'}' if has_equal(hashes, open.pop().unwrap_or(0)) => return true,
             b'"' => {
                 let inside = &rest[..string_len(rest)];
                 rest = rest.get(inside.len() + 1..).unwrap_or_default();
-                if rest.trim_ascii_start().starts_with(b":") {
-                    keys.push(hash_key(inside, text));
+                if skip_blanks(rest).starts_with(b":") {
+                    hashes.push(hash_key(inside, text));
                 }
             }
             _ => {}
@@ -68,16 +69,11 @@ pub(super) fn has_duplicates<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: 
     false
 }
 
-fn has_equal(mut keys: Vec<u64>) -> bool {
-    keys.sort_unstable();
-    keys.windows(2).any(|pair| pair[0] == pair[1])
-}
-
-/// The length of the string whose inside `bytes` begins with.
-fn string_len(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while at < bytes.len() && bytes[at] != b'"' {
-        at += if bytes[at] == b'\\' { 2 } else { 1 };
-    }
-    at.min(bytes.len())
+/// Whether two of the hashes from `start` on are equal; takes these off.
+fn has_equal(hashes: &mut Vec<u64>, start: usize) -> bool {
+    let own = &mut hashes[start..];
+    own.sort_unstable();
+    let has_equal = own.windows(2).any(|pair| pair[0] == pair[1]);
+    hashes.truncate(start);
+    has_equal
 }

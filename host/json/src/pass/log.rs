@@ -1,7 +1,7 @@
 //! What the captures of a pass have found.
 
 use crate::span::Span;
-use crate::text::{decode_into, text_equals};
+use crate::text::{compare_texts, decode_into};
 
 /// Captured values: while reading a list in the order of the document, then grouped by pointer.
 #[derive(Debug, Default)]
@@ -57,38 +57,70 @@ impl Log {
         &self.grouped[begin as usize..end as usize]
     }
 
-    /// Forgets what was found in members whose key comes again later in the same object.
-    pub fn forget_duplicates(&mut self, members: &[Tracked], document: &[u8], text: &mut Vec<u8>, keys: &mut Vec<(u64, Span)>) {
-        if members.len() < 2 || self.found.is_empty() {
+    /// How much has been found so far; see [`Self::forget_duplicates`].
+    pub fn mark(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Forgets what was found, since `mark`, in members of one object whose key comes again later in it.
+    pub fn forget_duplicates(
+        &mut self,
+        mark: usize,
+        members: &[Tracked],
+        document: &[u8],
+        text: &mut Vec<u8>,
+        order: &mut Vec<(u64, u32)>,
+    ) {
+        if members.len() < 2 || self.found.len() == mark {
             return;
         }
-        hash_keys(members, document, text, keys);
-        for pair in keys.windows(2) {
-            let (earlier, later) = (pair[0], pair[1]);
-            if earlier.0 == later.0 {
-                self.forget_if_duplicate(members, document, text, (earlier.1, later.1));
+        sort_by_key(members, document, text, order);
+        // What is left of `order` are the members that do not count, in the order of the document.
+        let key = |position: u32| members[position as usize].key.of(document);
+        let mut kept = 0;
+        for at in 1..order.len() {
+            let ((earlier_hash, earlier), (hash, later)) = (order[at - 1], order[at]);
+            if earlier_hash == hash && compare_texts(key(earlier), key(later)).is_eq() {
+                order[kept] = (0, earlier);
+                kept += 1;
             }
+        }
+        order.truncate(kept);
+        if !order.is_empty() {
+            order.sort_unstable_by_key(|&(_, position)| position);
+            self.forget_within(mark, members, order);
         }
     }
 
     #[cold]
-    fn forget_if_duplicate(&mut self, members: &[Tracked], document: &[u8], text: &mut Vec<u8>, (earlier, later): (Span, Span)) {
-        text.clear();
-        decode_into(later.of(document), text);
-        let value = members.iter().find(|member| member.key == earlier).map(|member| member.value);
-        if let Some(value) = value.filter(|_| text_equals(earlier.of(document), text)) {
-            self.found.retain(|(_, span)| span.end <= value.start || value.end < span.end || span.start < value.start);
+    fn forget_within(&mut self, mark: usize, members: &[Tracked], dead: &[(u64, u32)]) {
+        let value = |position: u32| members[position as usize].value;
+        let is_dead = |span: Span| {
+            let next = dead.partition_point(|&(_, position)| value(position).start <= span.start);
+            next.checked_sub(1).is_some_and(|last| span.end <= value(dead[last].1).end)
+        };
+        let mut kept = mark;
+        for at in mark..self.found.len() {
+            let found = self.found[at];
+            if !is_dead(found.1) {
+                self.found[kept] = found;
+                kept += 1;
+            }
         }
+        self.found.truncate(kept);
     }
 }
 
-/// Fills `keys` with the hashes and places of the members' keys, sorted.
-fn hash_keys(members: &[Tracked], document: &[u8], text: &mut Vec<u8>, keys: &mut Vec<(u64, Span)>) {
-    keys.clear();
-    for member in members {
-        keys.push((hash_key(member.key.of(document), text), member.key));
+/// Fills `order` with the hashes and positions of the members: equal keys side by side, in the order of
+/// the document. Keys that only their hash makes equal are told apart, so that nobody can make it slow
+/// or wrong by choosing keys.
+fn sort_by_key(members: &[Tracked], document: &[u8], text: &mut Vec<u8>, order: &mut Vec<(u64, u32)>) {
+    order.clear();
+    for (position, member) in (0..).zip(members) {
+        order.push((hash_key(member.key.of(document), text), position));
     }
-    keys.sort_unstable_by_key(|&(hash, key)| (hash, key.start));
+    let key = |position: u32| members[position as usize].key.of(document);
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare_texts(key(a.1), key(b.1))).then(a.1.cmp(&b.1)));
 }
 
 /// A hash of a key's text.

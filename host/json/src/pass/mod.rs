@@ -76,8 +76,11 @@ pub(crate) struct Scratch {
     seen: Vec<u64>,
     /// Members of captured objects being read, to find duplicates.
     tracked: Vec<log::Tracked>,
-    /// Sorted keys, to find duplicates.
-    keys: Vec<(u64, Span)>,
+    /// Hashes and positions of tracked members, to find duplicates among them.
+    order: Vec<(u64, u32)>,
+    /// Hashes of all keys of the objects being searched for duplicates, and where each object's begin.
+    hashes: Vec<u64>,
+    open: Vec<usize>,
 }
 
 impl Default for Pass {

@@ -6,7 +6,7 @@ use super::{Walk, choice, scalar};
 use crate::DEPTH_MAX;
 use crate::captures::{NOTHING, QUIET};
 use crate::cursor::{self, Cursor, Text};
-use crate::program::{KeyWords, Node, OBJECT, ObjectRules, Property, Shape};
+use crate::program::{Dependency, KeyWords, Node, OBJECT, ObjectRules, Property, Shape};
 use crate::span::{Member, Span};
 use crate::text::decode_into;
 
@@ -38,10 +38,10 @@ pub(super) fn object<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node:
         is_indexed: state != QUIET && depth < 2 && walk.has_members,
     };
     let mut tally = Tally::open(walk, frame.rules);
-    let tracked = walk.scratch.tracked.len();
+    let (tracked, mark) = (walk.scratch.tracked.len(), walk.results.log.mark());
     let end = members(walk, at, &frame, &mut tally)?;
     if frame.is_tracked {
-        walk.forget_duplicates(tracked);
+        walk.forget_duplicates(tracked, mark);
     }
     match frame.rules {
         Some(rules) if !tally.close(walk, rules, at, end, depth) => walk.refuse(),
@@ -144,14 +144,19 @@ impl Tally {
     #[inline(never)]
     fn close_rare<'d, C: Cursor<'d>>(&self, walk: &mut Walk<'d, '_, C>, rules: &ObjectRules, at: C, end: C, depth: u32) -> bool {
         let has_required = (64..rules.required).all(|slot| self.has(walk, slot));
-        let present = rules.dependencies.iter().filter(|dependency| self.has(walk, dependency.when));
-        let nodes: Vec<_> = present.map(|dependency| (&dependency.needs, dependency.node.as_deref())).collect();
-        let has_needs = nodes.iter().all(|(needs, _)| needs.iter().all(|&slot| self.has(walk, slot)));
+        let is_accepted = (has_required && rules.dependencies.iter().all(|dependency| self.meets(walk, dependency, at, depth)))
+            // A key that comes twice counts as one, which matters to a minimum only.
+            && (rules.min_properties < 2 || !choice::has_duplicates(walk, at, end));
         walk.scratch.seen.truncate(self.more);
-        // A key that comes twice counts as one, which matters to a minimum only.
-        (has_required && has_needs)
-            && (rules.min_properties < 2 || !choice::has_duplicates(walk, at, end))
-            && nodes.iter().all(|(_, node)| node.is_none_or(|node| choice::accepts(walk, at, node, depth)))
+        is_accepted
+    }
+
+    /// Whether the object that begins at `at` has what one of its keys asks for.
+    fn meets<'d, C: Cursor<'d>>(&self, walk: &mut Walk<'d, '_, C>, dependency: &Dependency, at: C, depth: u32) -> bool {
+        let Dependency { when, needs, node } = dependency;
+        let is_present = self.has(walk, *when);
+        let has_needs = needs.iter().all(|&slot| self.has(walk, slot));
+        !is_present || (has_needs && node.as_ref().is_none_or(|node| choice::accepts(walk, at, node, depth)))
     }
 }
 
@@ -280,9 +285,9 @@ impl<'d, C: Cursor<'d>> Walk<'d, '_, C> {
         }
     }
 
-    fn forget_duplicates(&mut self, from: usize) {
-        let super::Scratch { text, tracked, keys, seen: _ } = &mut *self.scratch;
-        self.results.log.forget_duplicates(&tracked[from..], self.document, text, keys);
-        tracked.truncate(from);
+    fn forget_duplicates(&mut self, tracked_from: usize, mark: usize) {
+        let super::Scratch { text, tracked, order, .. } = &mut *self.scratch;
+        self.results.log.forget_duplicates(mark, &tracked[tracked_from..], self.document, text, order);
+        tracked.truncate(tracked_from);
     }
 }
