@@ -177,8 +177,9 @@ fn check_fields(raw: Vec<wit::Field>) -> Result<Vec<Field>, Broken> {
         if representation.len() > NAME_BYTES_MAX {
             return Err(broken!("`fields[{at}].representation` has {} bytes, more than {NAME_BYTES_MAX}", representation.len()));
         }
-        if !seen.insert(name.clone()) {
-            return Err(broken!("`fields[{at}].name` is {name:?}, which is there already"));
+        // The same name with another kind is a field whose type differs from row to row.
+        if !seen.insert((name.clone(), std::mem::discriminant(&kind))) {
+            return Err(broken!("`fields[{at}].name` is {name:?} of the same kind, which is there already"));
         }
         fields.push(Field { name, kind: kind.into(), representation });
     }
@@ -301,7 +302,7 @@ mod tests {
         let plan = |fields, section_plans| wit::DecoderPlan { subscription: subscription(vec![]), fields, section_plans };
         let cases = [
             (plan(vec![field("a"), field("b")], vec![vec![section("/a"), section("/a/b")]]), "ok"),
-            (plan(vec![field("a"), field("a")], vec![]), "`fields[1].name` is \"a\", which is there already"),
+            (plan(vec![field("a"), field("a")], vec![]), "`fields[1].name` is \"a\" of the same kind, which is there already"),
             (plan(vec![field("")], vec![]), "`fields[0].name` is \"\": use 1 to 255 bytes without control characters"),
             (
                 plan(vec![], vec![vec![], vec![section("/a/b/c")]]),

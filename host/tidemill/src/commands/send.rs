@@ -32,6 +32,9 @@ async fn send_all(sender: &mut Sender, fixtures: &[Fixture], command: &cli::Send
     let mut reported = Instant::now();
     for number in 0..total {
         sender.send(&fixtures[(number % fixtures.len() as u64) as usize]).await;
+        if number == 0 && sender.answers.by_status.contains_key(&0) {
+            break;
+        }
         if terminal && reported.elapsed() > Duration::from_millis(500) {
             reported = Instant::now();
             eprint!("\r{} of {total} sent, {} taken ", number + 1, sender.answers.accepted());

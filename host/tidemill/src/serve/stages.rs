@@ -5,8 +5,9 @@ use crate::exit::{Failure, surroundings, wrong_use};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidemill_bus::{Bus, Clock, SystemFiles};
 use tidemill_config::{Config, Role};
+use tidemill_lake::{LakeHandle, LakeOptions, LakeStage};
 use tidemill_pipeline::{
-    analysis::{Deployed, PluginsOptions, StageHandle, StepOptions, start_analysis, start_output},
+    analysis::{PluginsOptions, StageHandle, StepOptions, start_analysis, start_output},
     decode::{DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, DecoderPlugin, StageOptions, StepLimits, VersionPointers},
     deliver::{DeliverOptions, start_deliveries},
     geo::CityDatabase,
@@ -14,6 +15,7 @@ use tidemill_pipeline::{
     status::LiveState,
 };
 use tidemill_schema::Registry;
+use url::Url;
 
 /// How long one delivery may take.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +23,7 @@ const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The running stages, in the order of the stream.
 pub struct Stages {
     decode: Option<DecodeStage>,
+    lake: Option<LakeHandle>,
     running: Vec<(&'static str, StageHandle)>,
 }
 
@@ -50,7 +53,8 @@ impl Stages {
         let partitions = bus.partitions("raw").map_err(surroundings)? as usize;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let common = Common { config, bus, clock, live, workers: cores.min(partitions), io };
-        let mut stages = Self { decode: None, running: vec![] };
+        let registry = registry(config)?;
+        let mut stages = Self { decode: None, lake: None, running: vec![] };
         let has = |role| config.roles.contains(&role);
         if has(Role::Analysis) {
             stages.running.push(("graphs", common.graphs()?));
@@ -63,8 +67,11 @@ impl Stages {
                 stages.running.push(("deliveries", start_deliveries(common.deliveries(plugin)).map_err(surroundings)?));
             }
         }
+        if has(Role::Lake) {
+            stages.lake = Some(common.lake(&registry)?);
+        }
         if has(Role::Decode) {
-            stages.decode = Some(common.decode(&plugins.decoders)?);
+            stages.decode = Some(common.decode(&plugins.decoders, &registry)?);
         }
         Ok(stages)
     }
@@ -80,16 +87,23 @@ impl Stages {
                 tracing::error!(stage = name, "a worker panicked");
             }
         }
+        if let Some(lake) = self.lake.take() {
+            lake.stop();
+        }
     }
 
     /// The name of a stage that has ended although nobody stopped it.
     pub fn fallen(&self) -> Option<&'static str> {
+        if self.lake.as_ref().is_some_and(LakeHandle::has_ended) {
+            return Some("lake");
+        }
         self.running.iter().find(|(_, stage)| stage.has_ended()).map(|(name, _)| *name)
     }
 
     /// Rows in the lake by table.
     pub fn lake_rows(&self) -> Vec<(String, u64)> {
-        vec![]
+        let tables = self.lake.as_ref().map(|lake| lake.progress().tables).unwrap_or_default();
+        tables.into_iter().map(|(name, table)| (name, table.rows)).collect()
     }
 }
 
@@ -98,10 +112,10 @@ impl Common<'_> {
         StepOptions { step_ms: self.config.bus.step_ms, ..StepOptions::default() }
     }
 
-    fn decode(&self, decoders: &[Ready]) -> Result<DecodeStage, Failure> {
+    fn decode(&self, decoders: &[Ready], registry: &Arc<Registry>) -> Result<DecodeStage, Failure> {
         let options = StageOptions {
             bus: Arc::clone(self.bus),
-            settings: self.decode_settings(decoders)?,
+            settings: self.decode_settings(decoders, registry)?,
             workers: self.workers as u32,
             pinned: false,
             limits: StepLimits { step_ms: self.config.bus.step_ms, ..StepLimits::default() },
@@ -109,6 +123,20 @@ impl Common<'_> {
             scratch: Some((Arc::new(SystemFiles), self.config.data_dir.join("fence"))),
         };
         DecodeStage::start(options).map_err(wrong_use)
+    }
+
+    fn lake(&self, registry: &Arc<Registry>) -> Result<LakeHandle, Failure> {
+        let lake = &self.config.lake;
+        let options = LakeOptions {
+            bus: Arc::clone(self.bus),
+            registry: Arc::clone(registry),
+            url: lake_url(self.config)?,
+            commit_interval: Duration::from_secs_f64(lake.commit_interval_s),
+            commit_bytes: lake.commit_bytes,
+            clock: Arc::clone(self.clock),
+            files: Arc::new(SystemFiles),
+        };
+        LakeStage::start(options).map_err(surroundings)
     }
 
     fn plugins(&self, plugins: &[Ready]) -> PluginsOptions {
@@ -138,7 +166,7 @@ impl Common<'_> {
         }
     }
 
-    fn decode_settings(&self, decoders: &[Ready]) -> Result<DecodeSettings, Failure> {
+    fn decode_settings(&self, decoders: &[Ready], registry: &Arc<Registry>) -> Result<DecodeSettings, Failure> {
         let city = match &self.config.geoip.city {
             Some(path) => Some(Arc::new(CityDatabase::open(path).map_err(wrong_use)?)),
             None => None,
@@ -156,7 +184,7 @@ impl Common<'_> {
             errors_partitions: self.bus.partitions("errors").map_err(surroundings)?,
         };
         Ok(DecodeSettings {
-            registry: registry(self.config)?,
+            registry: Arc::clone(registry),
             city,
             version_pointers: version_pointers(self.config),
             plugins: decoders.iter().map(plugin).collect(),
@@ -172,6 +200,21 @@ impl Common<'_> {
         let worker = graphs_worker(&**self.bus, Arc::clone(self.live), Arc::clone(self.clock), options).map_err(surroundings)?;
         StageHandle::start("graphs", vec![move |stop: &std::sync::atomic::AtomicBool| worker.run(stop)]).map_err(surroundings)
     }
+}
+
+/// The configured URL, or `lake/` in the data folder. A relative `file:` URL is relative to the working directory.
+fn lake_url(config: &Config) -> Result<Url, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| wrong_use(format!("lake.url {:?}: {error}", config.lake.url));
+    let path = match config.lake.url.as_str() {
+        "" => config.data_dir.join("lake"),
+        url => match url.strip_prefix("file:").filter(|path| !path.starts_with("//")) {
+            Some(path) => path.into(),
+            None => return Url::parse(url).map_err(|error| wrong(&error)),
+        },
+    };
+    let path = std::path::absolute(&path).map_err(|error| wrong(&error))?;
+    std::fs::create_dir_all(&path).map_err(|error| surroundings(format!("lake.url: {}: {error}", path.display())))?;
+    Url::from_directory_path(&path).map_err(|()| wrong(&"it is no path"))
 }
 
 /// Loads the configured schemas; broken ones are named in the log and left out.
