@@ -182,7 +182,8 @@ impl Structs {
 
     fn finish(&mut self, rows: usize) -> Result<StructArray, ArrowError> {
         let arrays = self.finish_children(rows)?;
-        let fields: Fields = self.names.iter().zip(&arrays).map(|(name, array)| Field::new(name, array.data_type().clone(), true)).collect();
+        let fields: Fields =
+            self.names.iter().zip(&arrays).map(|(name, array)| Field::new(name, array.data_type().clone(), true)).collect();
         StructArray::try_new_with_length(fields, arrays, self.valid.finish(), rows)
     }
 

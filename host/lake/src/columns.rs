@@ -159,7 +159,8 @@ fn any_member(schema: &Value) -> Option<&Value> {
 }
 
 fn unique(name: &str, names: &mut HashSet<String>) -> String {
-    let found = std::iter::once(name.to_owned()).chain((2..).map(|number| format!("{name}_{number}"))).find(|candidate| !names.contains(candidate));
+    let found =
+        std::iter::once(name.to_owned()).chain((2..).map(|number| format!("{name}_{number}"))).find(|candidate| !names.contains(candidate));
     let found = found.unwrap_or_else(|| name.to_owned());
     names.insert(found.clone());
     found
@@ -216,7 +217,10 @@ mod tests {
 
     #[test]
     fn names_of_the_table_are_not_taken_twice() {
-        let columns = of_schema(&json!({"properties": {"metadata": {"type": "string"}, "documentId": {"type": "string"}}}), &["metadata", "document_id"]);
+        let columns = of_schema(
+            &json!({"properties": {"metadata": {"type": "string"}, "documentId": {"type": "string"}}}),
+            &["metadata", "document_id"],
+        );
         let names: Vec<_> = columns.iter().map(|column| (column.key.as_str(), column.name.as_str())).collect();
         assert_eq!(names, [("documentId", "document_id_2"), ("metadata", "metadata_2")]);
     }

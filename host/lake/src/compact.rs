@@ -3,11 +3,12 @@
 //! One owner does it: the member that has partition 0 of `validated`. Rows stay the same (`dataChange` is false), and how far the
 //! sources came is not touched. Files that were replaced stay on disk for readers of older versions, until somebody vacuums.
 
+use crate::commit::{add_action, new_path};
 use crate::error::LakeError;
 use crate::layout::{PARTITION_COLUMN, arrow_of_table};
 use crate::parquet_file::{DataFile, FileWriter};
 use crate::rows::RowStats;
-use crate::table::{Shared, add_action, new_path};
+use crate::table::Shared;
 use arrow_array::{Array, RecordBatch, cast::AsArray, types::TimestampMicrosecondType};
 use arrow_schema::SchemaRef;
 use deltalake_core::DeltaTable;

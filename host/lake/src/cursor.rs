@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn broken_documents_end() {
-        for text in ["", "{", "[", "{\"", "{\"a", "{\"a\"", "{\"a\":", "[1", "[1,", "[,]", "[}", "{]", "\"\\", "{\"a\":}", "]]]]", "[:::]"] {
+        for text in ["", "{", "[", "{\"", "{\"a", "{\"a\"", "{\"a\":", "[1", "[1,", "[,]", "[}", "{]", "\"\\", "{\"a\":}", "]]]]", "[:::]"]
+        {
             let mut cursor = Cursor::new(text.as_bytes());
             cursor.eat(b'{');
             let mut steps = 0;

@@ -61,6 +61,10 @@ impl LakeError {
         Self::Encode { table: table.to_owned(), detail: detail.to_string() }
     }
 
+    pub(crate) fn silent(table: &str, limit: std::time::Duration) -> Self {
+        Self::store(format!("use table {table}"), format_args!("no answer within {} s", limit.as_secs()))
+    }
+
     pub(crate) fn store(what: impl Into<String>, detail: impl std::fmt::Display) -> Self {
         Self::Store { what: what.into(), detail: detail.to_string() }
     }

@@ -46,12 +46,16 @@ impl<'a> Source<'a> {
 pub(crate) struct Identities {
     /// `TOPIC_INCARNATION/PARTITION`.
     consumed: String,
-    known: HashMap<(Box<str>, Box<str>, u32), Arc<str>>,
+    known: HashMap<Series, Arc<str>>,
+    /// The series of the record before.
+    latest: Option<(Series, Arc<str>)>,
 }
+
+type Series = (Box<str>, Box<str>, u32);
 
 impl Identities {
     pub(crate) fn new(incarnation: &str, partition: u32) -> Self {
-        Self { consumed: format!("{incarnation}/{partition}"), known: HashMap::new() }
+        Self { consumed: format!("{incarnation}/{partition}"), known: HashMap::new(), latest: None }
     }
 
     /// A record without a source is a series of the consumed topic itself.
@@ -59,10 +63,25 @@ impl Identities {
         let source = record.header(SOURCE_HEADER).and_then(Source::parse);
         let source = source.unwrap_or(Source { producer: "unknown", incarnation: "", partition: 0, offset, n: 0 });
         let Source { producer, incarnation, partition, offset, n } = source;
+        if let Some((series, app_id)) = &self.latest {
+            if (&*series.0, &*series.1, series.2) == (producer, incarnation, partition) {
+                return Identity { app_id: Arc::clone(app_id), offset, n };
+            }
+        }
         let series = (producer.into(), incarnation.into(), partition);
-        let consumed = &self.consumed;
-        let app_id = self.known.entry(series).or_insert_with(|| format!("tidemill:{producer}/{incarnation}/{partition}/{consumed}").into());
-        Identity { app_id: Arc::clone(app_id), offset, n }
+        let app_id = self.app_id(&series);
+        self.latest = Some((series, Arc::clone(&app_id)));
+        Identity { app_id, offset, n }
+    }
+
+    fn app_id(&mut self, series: &Series) -> Arc<str> {
+        if let Some(found) = self.known.get(series) {
+            return Arc::clone(found);
+        }
+        let (producer, incarnation, partition) = series;
+        let app_id: Arc<str> = format!("tidemill:{producer}/{incarnation}/{partition}/{}", self.consumed).into();
+        self.known.insert(series.clone(), Arc::clone(&app_id));
+        app_id
     }
 }
 

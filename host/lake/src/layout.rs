@@ -124,7 +124,8 @@ fn leading_fields() -> SchemaResult<Vec<StructField>> {
     fields.extend(["namespace", "doc_type"].map(text));
     fields.extend(["normalized_channel", "normalized_app_name", "normalized_os", "normalized_country_code"].map(text));
     fields.push(StructField::nullable("sample_id", DataType::INTEGER));
-    let parts = METADATA.iter().map(|(part, names)| Ok(StructField::nullable(*part, StructType::try_new(names.iter().map(|name| text(name)))?)));
+    let parts =
+        METADATA.iter().map(|(part, names)| Ok(StructField::nullable(*part, StructType::try_new(names.iter().map(|name| text(name)))?)));
     fields.push(StructField::nullable("metadata", StructType::try_new(parts.collect::<SchemaResult<Vec<_>>>()?)?));
     fields.push(text(ADDITIONAL_COLUMN));
     Ok(fields)
@@ -310,7 +311,8 @@ mod tests {
 
     #[test]
     fn a_new_property_becomes_a_column_and_nothing_else_moves() {
-        let old = layout(json!({"foo_bar": {"type": "string"}, "inner": {"type": "object", "properties": {"a": {"type": "integer"}}}}), None);
+        let old =
+            layout(json!({"foo_bar": {"type": "string"}, "inner": {"type": "object", "properties": {"a": {"type": "integer"}}}}), None);
         assert!(!old.adds_columns);
         let more = json!({"fooBar": {"type": "integer"}, "foo_bar": {"type": "string"},
             "inner": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "array", "items": {"type": "number"}}}}});

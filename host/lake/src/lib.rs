@@ -9,6 +9,7 @@
 
 mod builder;
 pub mod columns;
+mod commit;
 mod compact;
 mod cursor;
 mod document;

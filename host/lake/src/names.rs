@@ -42,7 +42,16 @@ mod tests {
 
     #[test]
     fn names_follow_the_original() {
-        for (text, expected) in [("clientId", "client_id"), ("FooBar?", "foo_bar_"), ("aBC", "a_bc"), ("os", "os"), ("3d", "_3d"), ("a.b-c", "a_b_c"), ("UIMeasurements", "uimeasurements"), ("", "_")] {
+        for (text, expected) in [
+            ("clientId", "client_id"),
+            ("FooBar?", "foo_bar_"),
+            ("aBC", "a_bc"),
+            ("os", "os"),
+            ("3d", "_3d"),
+            ("a.b-c", "a_b_c"),
+            ("UIMeasurements", "uimeasurements"),
+            ("", "_"),
+        ] {
             assert_eq!(snake(text), expected, "{text}");
         }
         for (text, expected) in [("eng-workflow", "eng-workflow"), ("Org.Mozilla", "org_mozilla"), ("a/b", "a_b"), ("ü", "_")] {

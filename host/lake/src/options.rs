@@ -35,7 +35,7 @@ pub struct LakeLimits {
     pub commit_attempts_max: u32,
     /// The longest pause between two attempts of a table that cannot be written. Default 30 s; the first is 500 ms.
     pub retry_pause_max: Duration,
-    /// How long stopping may take to commit what is buffered; the rest is read again. Default 20 s.
+    /// How long stopping may take to commit what is buffered; the rest is read again. One commit may take half of it. Default 20 s.
     pub stop_timeout: Duration,
     /// How often the owner looks for tables to compact and checkpoint. Default 30 s.
     pub maintenance_interval: Duration,

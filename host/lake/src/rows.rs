@@ -251,7 +251,8 @@ fn metadata_array(texts: &mut [Texts]) -> Result<ArrayRef, ArrowError> {
     let mut texts = texts.iter_mut();
     let mut parts = Vec::new();
     for (part, names) in METADATA {
-        let arrays = texts.by_ref().take(names.len()).map(|texts| Ok(Arc::new(texts.finish()?) as ArrayRef)).collect::<Result<_, ArrowError>>()?;
+        let arrays =
+            texts.by_ref().take(names.len()).map(|texts| Ok(Arc::new(texts.finish()?) as ArrayRef)).collect::<Result<_, ArrowError>>()?;
         parts.push((part, struct_array(names, arrays)?));
     }
     let (names, arrays): (Vec<&str>, Vec<ArrayRef>) = parts.into_iter().unzip();

@@ -282,13 +282,14 @@ impl Worker {
         self.commit_tables(&names, now)
     }
 
+    /// All at the same time; says whether any was committed.
     fn commit_tables(&mut self, names: &[Arc<str>], now: Duration) -> bool {
         if names.is_empty() {
             return false;
         }
-        let shared = &self.shared;
+        let (shared, limit) = (&self.shared, self.shared.limits.stop_timeout / 2);
         let commits = self.tables.iter_mut().filter(|(name, _)| names.contains(name)).map(|(name, table)| async move {
-            let done = table.commit(shared, now).await;
+            let done = table.commit(shared, now, limit).await;
             (Arc::clone(name), done)
         });
         let commits = futures::stream::iter(commits).buffer_unordered(shared.limits.commits_at_once.max(1));
@@ -357,7 +358,8 @@ impl Worker {
             return;
         }
         self.positions_at = now;
-        let durable = |at: usize, next: i64| self.tables.values().filter_map(|table| table.first_open(at)).chain([next]).min().unwrap_or(next);
+        let durable =
+            |at: usize, next: i64| self.tables.values().filter_map(|table| table.first_open(at)).chain([next]).min().unwrap_or(next);
         let reached: Vec<i64> = self.partitions.iter().enumerate().map(|(at, consumed)| durable(at, consumed.next)).collect();
         let moved = || self.partitions.iter().zip(&reached).filter(|(consumed, reached)| **reached > consumed.committed);
         let positions: Vec<_> = moved().map(|(consumed, reached)| (consumed.partition.clone(), *reached)).collect();

@@ -143,7 +143,14 @@ fn put_entries<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, keys: &mut Te
 }
 
 /// `but` are positions of entries, ascending, that are left out.
-fn put_entries_but<'d>(cursor: &mut Cursor<'d>, start: usize, but: &[usize], keys: &mut Texts, values: &mut Builder, extras: &mut Extras<'d>) {
+fn put_entries_but<'d>(
+    cursor: &mut Cursor<'d>,
+    start: usize,
+    but: &[usize],
+    keys: &mut Texts,
+    values: &mut Builder,
+    extras: &mut Extras<'d>,
+) {
     debug_assert_eq!(keys.len(), start);
     let mut but = but.iter().copied().peekable();
     let mut position = 0;

@@ -24,7 +24,8 @@ fn message(document: &str, sections: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn read(bytes: bytes::Bytes) -> RecordBatch {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a Parquet file").with_batch_size(10_000).build().expect("a reader");
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(bytes).expect("a Parquet file").with_batch_size(10_000).build().expect("a reader");
     let batches: Vec<RecordBatch> = reader.map(|batch| batch.expect("a batch")).collect();
     arrow_select::concat::concat_batches(&batches[0].schema(), &batches).expect("one batch")
 }
@@ -60,7 +61,8 @@ fn leading_columns_come_from_the_message() {
     assert_eq!(batch.column_by_name("sample_id").expect("it").as_primitive::<types::Int32Type>().value(0), 42);
     let metadata = batch.column_by_name("metadata").expect("it").as_struct();
     let inner = |part: &str, name: &str| {
-        let column = metadata.column_by_name(part).expect("a part").as_struct().column_by_name(name).expect("a text").as_string::<i32>().clone();
+        let column =
+            metadata.column_by_name(part).expect("a part").as_struct().column_by_name(name).expect("a text").as_string::<i32>().clone();
         column.is_valid(0).then(|| column.value(0).to_owned())
     };
     assert_eq!((inner("geo", "country").as_deref(), inner("geo", "city").as_deref()), (Some("IS"), Some("\u{fe}")));
@@ -114,7 +116,11 @@ fn what_has_no_column_is_kept_at_its_path() {
         assert_eq!((extras(&batch, 0), misfits), (kept, count), "{document}");
     };
     check(r#"{"n": 18446744073709551615, "s": 1}"#, json!({"n": 18_446_744_073_709_551_615_u64, "s": 1}), 2);
-    check(r#"{"new": [1], "o": {"in": {"y": {"z": 2}, "x": "t"}, "q": null}, "s": "ok"}"#, json!({"new": [1], "o": {"in": {"y": {"z": 2}, "x": "t"}, "q": null}}), 1);
+    check(
+        r#"{"new": [1], "o": {"in": {"y": {"z": 2}, "x": "t"}, "q": null}, "s": "ok"}"#,
+        json!({"new": [1], "o": {"in": {"y": {"z": 2}, "x": "t"}, "q": null}}),
+        1,
+    );
     check(r#"{"list": [{"a": 1}, {"a": "b", "c": 3}, 4]}"#, json!({"list": {"1": {"a": "b", "c": 3}, "2": 4}}), 2);
     check(r#"{"map": {"x": 1.5, "y": 1}, "o": []}"#, json!({"map": {"x": 1.5}, "o": []}), 2);
     check(r#"{"u": 1, "n": "bad", "u": 2, "n": 3, "\u0075": 4}"#, json!({"u": 4}), 1);
@@ -128,7 +134,8 @@ fn what_has_no_column_is_kept_at_its_path() {
 fn sections_that_a_decoder_moved_are_columns_all_the_same() {
     let schema = json!({"properties": {"environment": {"properties": {"system": {"type": "object", "properties": {"os": {"type": "string"}}},
         "build": {"type": "string"}}, "type": "object"}, "payload": {"type": "object", "properties": {"n": {"type": "integer"}}}}});
-    let moved = message(r#"{"environment":{"build":"b"}}"#, &[("environment.system", r#"{"os":"Linux","kernel":6}"#), ("payload", r#"{"n":5}"#)]);
+    let moved =
+        message(r#"{"environment":{"build":"b"}}"#, &[("environment.system", r#"{"os":"Linux","kernel":6}"#), ("payload", r#"{"n":5}"#)]);
     let whole = message(r#"{"environment":{"build":"b","system":{"os":"Linux","kernel":6}},"payload":{"n":5}}"#, &[]);
     let batch = read(to_parquet(&schema, [&moved[..], &whole]).expect("a file").bytes);
     for column in batch.columns() {
@@ -174,7 +181,9 @@ fn recorded_pings_keep_every_value() {
         ("telemetry/health/health.4", "telemetry/health.4.sample.pass.json"),
         ("telemetry/crash/crash.4", "telemetry/crash.4.sample.pass.json"),
     ] {
-        let (Ok(schema), Ok(ping)) = (std::fs::read(schemas.join(format!("{name}.schema.json"))), std::fs::read_to_string(pings.join(ping))) else {
+        let (Ok(schema), Ok(ping)) =
+            (std::fs::read(schemas.join(format!("{name}.schema.json"))), std::fs::read_to_string(pings.join(ping)))
+        else {
             eprintln!("SKIPPED {name}: not among the recorded pings");
             continue;
         };
@@ -200,7 +209,10 @@ fn recorded_pings_keep_every_value() {
 
 /// The document as the columns tell it.
 fn rebuild(columns: &[tidemill_lake::columns::Column], batch: &RecordBatch) -> serde_json::Map<String, Value> {
-    columns.iter().map(|column| (column.key.clone(), value_of(&column.kind, batch.column_by_name(&column.name).expect("a column"), 0))).collect()
+    columns
+        .iter()
+        .map(|column| (column.key.clone(), value_of(&column.kind, batch.column_by_name(&column.name).expect("a column"), 0)))
+        .collect()
 }
 
 fn value_of(kind: &tidemill_lake::columns::ColumnType, array: &arrow_array::ArrayRef, row: usize) -> Value {
@@ -216,7 +228,9 @@ fn value_of(kind: &tidemill_lake::columns::ColumnType, array: &arrow_array::Arra
         T::Json => serde_json::from_str(array.as_string::<i32>().value(row)).expect("JSON text"),
         T::Struct(columns) => {
             let inner = array.as_struct();
-            let member = |column: &tidemill_lake::columns::Column| value_of(&column.kind, inner.column_by_name(&column.name).expect("a member"), row);
+            let member = |column: &tidemill_lake::columns::Column| {
+                value_of(&column.kind, inner.column_by_name(&column.name).expect("a member"), row)
+            };
             Value::Object(columns.iter().map(|column| (column.key.clone(), member(column))).collect())
         }
         T::List(inner) => {
