@@ -88,13 +88,14 @@ pub struct Driver<W> {
     step: Step,
     step_began: Option<Duration>,
     back_off: Duration,
+    poll_max: Duration,
 }
 
 impl<W: Work> Driver<W> {
     /// A worker that owns nothing yet. The name is that of the stage, for logs and metrics.
     pub fn new(name: &'static str, member: Box<dyn Member>, work: W, options: StepOptions, clock: Arc<dyn Clock>) -> Self {
         let (owned, waiting, step) = (BTreeMap::new(), Vec::new(), Step::default());
-        Self { name, member, work, options, clock, owned, waiting, step, step_began: None, back_off: BACK_OFF_MIN }
+        Self { name, member, work, options, clock, owned, waiting, step, step_began: None, back_off: BACK_OFF_MIN, poll_max: POLL_MAX }
     }
 
     /// Works until `stop` is set; then commits what it has.
@@ -123,6 +124,13 @@ impl<W: Work> Driver<W> {
         went_well && (!self.is_due() || self.commit())
     }
 
+    /// Never waits for records: for tests, which turn the clock themselves.
+    #[cfg(test)]
+    pub fn never_wait(mut self) -> Self {
+        self.poll_max = Duration::ZERO;
+        self
+    }
+
     /// What the stage keeps; tests look at it.
     pub fn work(&mut self) -> &mut W {
         &mut self.work
@@ -136,9 +144,9 @@ impl<W: Work> Driver<W> {
         if self.work.is_busy() {
             return Duration::ZERO;
         }
-        self.step_began.map_or(POLL_MAX, |began| {
+        self.step_began.map_or(self.poll_max, |began| {
             let end = began + Duration::from_millis(self.options.step_ms);
-            end.saturating_sub(self.clock.elapsed()).min(POLL_MAX)
+            end.saturating_sub(self.clock.elapsed()).min(self.poll_max)
         })
     }
 
@@ -225,11 +233,11 @@ impl<W: Work> Driver<W> {
         self.work.finish(&mut self.step);
         let mut step = std::mem::take(&mut self.step);
         self.step_began = None;
-        let moved = self.owned.iter().filter(|(_, owned)| owned.next > owned.committed);
-        step.positions.extend(moved.map(|(partition, owned)| (partition.clone(), owned.next)));
-        if !step.is_empty()
-            && let Err(error) = self.member.commit(step)
-        {
+        let is_moved = self.owned.values().any(|owned| owned.next > owned.committed);
+        let is_needed = is_moved || !step.is_empty();
+        // All of them, moved or not: a checkpoint of a partition that is another member's by now must fail the step.
+        step.positions.extend(self.owned.iter().map(|(partition, owned)| (partition.clone(), owned.committed.max(owned.next))));
+        if is_needed && let Err(error) = self.member.commit(step) {
             tracing::warn!(%error, stage = self.name, "the step failed; its partitions begin anew from their checkpoints");
             metrics::counter!("tidemill_steps_failed_total", "stage" => self.name).increment(1);
             self.begin_anew();

@@ -17,6 +17,9 @@ mod stage;
 mod staged;
 mod work;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use driver::{Driver, StageHandle, StepOptions, Work};
 pub use emit::{Envelope, Numbering, Outlet};
 pub use guest::{Component, Found, Guest, NewMessages};

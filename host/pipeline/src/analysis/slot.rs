@@ -96,6 +96,7 @@ pub struct Slot {
     /// Whether there was an instance before: the next one is a restart.
     pub was_opened: bool,
     pub(super) builder: ColumnsBuilder,
+    pub(super) rows_max: u32,
     pub(super) rows: Vec<Row>,
     pub(super) rows_since: Option<Duration>,
     pub(super) queue: VecDeque<Task>,
@@ -138,8 +139,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// A slot with what its checkpoint says.
-    pub fn new(spec: Arc<PluginSpec>, place: TopicPartition, saved: Saved, now: Duration) -> Self {
+    /// A slot with what its checkpoint says; a batch has at most `rows_max` rows.
+    pub fn new(spec: Arc<PluginSpec>, place: TopicPartition, saved: Saved, rows_max: u32, now: Duration) -> Self {
         let builder = ColumnsBuilder::new(spec.requests());
         let base = saved.state.clone().filter(|_| spec.has_state()).map(|state| (state, saved.version.clone()));
         saved.metrics.iter().for_each(|(name, value)| spec.status.add_metric(name, *value));
@@ -148,6 +149,7 @@ impl Slot {
             running: None,
             was_opened: false,
             builder,
+            rows_max,
             rows: Vec::new(),
             rows_since: None,
             queue: VecDeque::new(),
@@ -197,7 +199,7 @@ impl Slot {
         self.rows_since.get_or_insert(now);
         self.rows.push(row);
         let held: usize = if self.rows.len().is_multiple_of(64) { self.rows.iter().map(|row| row.value.len()).sum() } else { 0 };
-        if self.builder.is_full() || held >= BATCH_RECORD_BYTES_MAX {
+        if self.builder.is_full() || self.builder.rows() >= self.rows_max || held >= BATCH_RECORD_BYTES_MAX {
             self.cut();
         }
     }
@@ -292,6 +294,12 @@ impl Slot {
             Task::Rows { .. } => None,
         });
         queued.or(self.next_tick_ms)
+    }
+
+    /// The state of the last durable checkpoint, for tests.
+    #[cfg(test)]
+    pub(super) fn saved_state(&self) -> Option<Bytes> {
+        self.committed.state.clone()
     }
 
     /// Counts the slot's part of the status away: the partition is another worker's, or begins anew.

@@ -71,13 +71,20 @@ pub struct PluginsWork {
     scratch: FillScratch,
     /// Where the next round begins: a budget that ends a round early is fair in the long run.
     turn: usize,
+    rows_max: u32,
 }
 
 impl PluginsWork {
     /// A worker that owns nothing yet.
     pub fn new(parts: PluginsParts) -> Self {
         let (partitions, pool) = (BTreeMap::new(), BTreeMap::new());
-        Self { parts, partitions, pool, matches: Matches::new(), places: Places::default(), scratch: FillScratch::default(), turn: 0 }
+        let (matches, places, scratch) = (Matches::new(), Places::default(), FillScratch::default());
+        Self { parts, partitions, pool, matches, places, scratch, turn: 0, rows_max: u32::MAX }
+    }
+
+    /// Batches of partitions that are assigned from now on have at most so many rows: what plugins find does not depend on it.
+    pub fn limit_rows(&mut self, rows_max: u32) {
+        self.rows_max = rows_max.max(1);
     }
 
     fn now(&self) -> Duration {
@@ -232,7 +239,7 @@ impl PluginsWork {
                 // A new plugin begins where the group is.
                 None => Saved { position, ..Saved::default() },
             };
-            Ok(Slot::new(Arc::clone(spec), place.clone(), saved, now))
+            Ok(Slot::new(Arc::clone(spec), place.clone(), saved, self.rows_max, now))
         });
         slots.collect()
     }
@@ -383,7 +390,7 @@ fn roll_back(slot: &mut Slot, error: &CallError, context: &mut Context<'_>) {
     tracing::error!(plugin = slot.spec.name(), error = error.message, "the plugin's state cannot be saved; it begins anew from its last checkpoint");
     slot.retire();
     let (rests, failures, saved) = (slot.rests, slot.failures_in_row, slot.committed.clone());
-    *slot = Slot::new(Arc::clone(&slot.spec), slot.place.clone(), saved, context.clock.elapsed());
+    *slot = Slot::new(Arc::clone(&slot.spec), slot.place.clone(), saved, slot.rows_max, context.clock.elapsed());
     (slot.rests, slot.failures_in_row, slot.was_opened, slot.joined, slot.is_dirty) = (rests, failures + 2, true, false, false);
     slot.instance_failed(error, context);
 }

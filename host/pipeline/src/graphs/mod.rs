@@ -10,6 +10,8 @@ mod rules;
 mod save;
 mod shape;
 mod stage;
+#[cfg(test)]
+mod stage_tests;
 
 pub use alert::{ALERT_TYPE, Alert, Measured};
 pub use delta::{Cell, Declared, DeclaredGraph, Delta, GraphDelta, PENDING_CELLS_MAX, Pending, SourcePartition};

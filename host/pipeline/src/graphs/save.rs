@@ -125,7 +125,9 @@ mod tests {
     fn graphs() -> PluginGraphs {
         let mut graph = Graph::new(GraphShape { title: "volume".into(), rows: 100, seconds_per_row: 60 });
         graph.ring.column(&ColumnShape { name: "main".into(), unit: "count".into(), aggregation: Aggregation::Max });
-        (0..150).for_each(|row| drop(graph.ring.add(0, row * 60, row as f64) == crate::graphs::Landing::Landed));
+        for row in 0..150 {
+            graph.ring.add(0, row * 60, row as f64);
+        }
         let rule = RuleShape { column: 0, id: "a".into(), test: Test::Inactive, threshold: -1.5, window_rows: 5, throttle_s: 60 };
         graph.rules.push(rule);
         (graph.tested, graph.tested_idle) = (Some(148), Some(-3));

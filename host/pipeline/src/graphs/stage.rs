@@ -98,6 +98,10 @@ impl GraphsWork {
         let mut touched = BTreeSet::new();
         for (offset, record) in batch.iter() {
             let plugin = String::from_utf8_lossy(record.key).into_owned();
+            if merging.plugins.insert(plugin.clone()) {
+                // Whatever is shown under this name was never committed.
+                self.live.set_graphs(&plugin, None);
+            }
             match Delta::decode(record.value) {
                 Ok(delta) => self.live.with_graphs(&plugin, |graphs| graphs.apply(delta, now_ms)),
                 Err(error) => tracing::error!(%error, plugin, offset, "a graph delta cannot be read; it is passed over"),
@@ -105,7 +109,6 @@ impl GraphsWork {
             touched.insert(plugin);
         }
         merging.position = batch.next_offset().unwrap_or(merging.position);
-        merging.plugins.extend(touched.iter().cloned());
         merging.changed.extend(touched.iter().cloned());
         touched.iter().for_each(|plugin| self.evaluate(&batch.partition, plugin, now_ms, step));
     }
