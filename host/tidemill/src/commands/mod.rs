@@ -21,6 +21,11 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Plugin(command) => plugin::run(command),
         Command::Schema(command) => schema::run(command),
         Command::Tap(command) => tap::run(&command),
-        _ => Ok(2),
+        Command::Demo(command) => crate::demo::run(&command),
     }
+}
+
+/// Loads a configuration file with the environment's overrides.
+pub fn load_config(file: Option<&std::path::Path>) -> Result<tidemill_config::Loaded, crate::exit::Failure> {
+    config::load(file, &[])
 }
