@@ -17,7 +17,7 @@ setup-test: ## the same and what tests need (Kafka, foreign readers of the lake,
 
 .PHONY: build
 build: setup ## the tidemill binary and the plugins
-	@$(CARGO) build -q -p tidemill
+	@$(CARGO) build -q --workspace --bins
 	@$(TIDEMILL) plugin build-all plugins
 
 .PHONY: demo
