@@ -81,7 +81,12 @@ pub const KEYS: &[Key] = &[
     key("lake.url", Kind::Text, "\"\"", "Where the tables are: any object store URL; empty: lake/ in data_dir."),
     key("lake.commit_interval_s", Kind::Number, "60", "A table with rows is committed after so many seconds at the latest."),
     key("lake.commit_bytes", Kind::Integer(1), "134217728", "A table with so many bytes of rows is committed at once (128 MiB)."),
-    key("log.filter", Kind::Text, "\"info\"", "A level, or levels by module: warn,tidemill_lake=debug."),
+    key(
+        "log.filter",
+        Kind::Text,
+        "\"info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn\"",
+        "A level, or levels by module: warn,tidemill_lake=debug.",
+    ),
     key("log.format", Kind::OneOf(&["auto", "text", "json"]), "\"auto\"", "auto: text on a terminal, JSON otherwise."),
 ];
 
