@@ -1,17 +1,36 @@
 #!/usr/bin/env bash
-# Every test, one broker for the whole run. Called by `make test` after set-up and build.
+# Every test, with one broker for the whole run. Called by `make test` after set-up and build.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+bin="$PWD/${CARGO_TARGET_DIR:-target}/debug"
+case "${CARGO_TARGET_DIR:-}" in /*) bin="$CARGO_TARGET_DIR/debug" ;; esac
+export TIDEMILL_BIN="$bin/tidemill"
 failed=0
+
+# Starts the broker that all tests share; it ends when its input closes, which is when this script ends.
+start_broker() {
+  command -v java >/dev/null || { echo "SKIPPED the tests on Kafka: java is not installed"; return 0; }
+  local address
+  coproc BROKER { exec "$bin/kafka-broker" 2>target/kafka-broker.log; }
+  if read -r -t 120 address <&"${BROKER[0]}"; then
+    export TIDEMILL_TEST_KAFKA=$address
+  else
+    echo "the shared broker did not start (target/kafka-broker.log says why): tests start their own"
+  fi
+}
 
 # part NAME COMMAND...: runs a part, goes on after a failure, and remembers it.
 part() {
-  local name=$1; shift
+  local name=$1 began=$SECONDS; shift
   printf '\n== %s\n' "$name"
-  "$@" || { printf '== FAILED: %s\n' "$name"; failed=1; }
+  if "$@"; then printf '== %s: %s s\n' "$name" $((SECONDS - began)); else printf '== FAILED: %s\n' "$name"; failed=1; fi
 }
 
+mkdir -p target
+part "formatting" cargo fmt --all --check
+start_broker
 part "tests of the workspace" cargo test -q --workspace --no-fail-fast
 part "tests of the plugins" cargo test -q --manifest-path plugins/Cargo.toml --no-fail-fast
-[ "$failed" = 0 ] && echo "every test passed" || echo "some tests failed"
+part "schemas against recorded pings" "$TIDEMILL_BIN" schema check tests/fixtures
+if [ "$failed" = 0 ]; then echo "every test passed"; else echo "some tests failed"; fi
 exit "$failed"
