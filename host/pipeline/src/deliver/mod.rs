@@ -6,6 +6,8 @@ mod back_off;
 mod file;
 mod http;
 mod reject;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use allow::{Allowed, Refused, check};
