@@ -15,6 +15,7 @@ pub mod index;
 mod padded;
 mod pass;
 pub mod program;
+mod skip;
 mod span;
 mod text;
 pub mod value;

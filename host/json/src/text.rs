@@ -93,6 +93,24 @@ pub(crate) fn escape_len(bytes: &[u8]) -> Option<usize> {
     decode_escape(bytes).map(|(_, len)| len)
 }
 
+/// A hash of the text of a key, given its inside; `text` is scratch memory.
+pub(crate) fn hash_key(inside: &[u8], text: &mut Vec<u8>) -> u64 {
+    if !inside.contains(&b'\\') {
+        return hash(inside);
+    }
+    text.clear();
+    decode_into(inside, text);
+    hash(text)
+}
+
+/// FNV-1a over words; a collision costs a comparison, nothing more.
+fn hash(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+    let chunks = bytes.chunks_exact(8);
+    let rest = chunks.remainder().iter().fold(bytes.len() as u64, |hash, &byte| step(hash, byte.into()));
+    chunks.fold(rest ^ 0xcbf2_9ce4_8422_2325, |hash, chunk| step(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default())))
+}
+
 /// The number of code points in UTF-8 `text`.
 pub(crate) fn code_points(text: &[u8]) -> usize {
     text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()

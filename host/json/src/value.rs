@@ -5,7 +5,8 @@
 
 use crate::pass::parse_number;
 use crate::program::Number;
-use crate::text::decode_into;
+use crate::skip::container_len;
+use crate::text::{compare_texts, decode_into, hash_key};
 
 /// The number as an `i64`: written as an integer, or with a fraction or exponent and yet whole.
 pub fn as_i64(value: &[u8]) -> Option<i64> {
@@ -46,25 +47,28 @@ pub fn elements(value: &[u8]) -> Elements<'_> {
 }
 
 /// The members of the object, as (key inside its quotes, value); of duplicate keys only the last.
-/// None where it is no object. Allocates for the keys.
+/// None where it is no object. Allocates for the members.
 pub fn entries(value: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut members: Vec<_> = Members::new(value).enumerate().collect();
-    let escaped = members.iter().any(|(_, (key, _))| key.contains(&b'\\'));
-    let text = |key: &[u8]| {
-        let mut text = Vec::new();
-        decode_into(key, &mut text);
-        text
-    };
-    // Equal keys side by side, the last first, of which all but that are dropped.
-    if escaped {
-        members.sort_by_cached_key(|(position, (key, _))| (text(key), std::cmp::Reverse(*position)));
-        members.dedup_by(|later, earlier| text(later.1.0) == text(earlier.1.0));
-    } else {
-        members.sort_unstable_by_key(|(position, (key, _))| (*key, std::cmp::Reverse(*position)));
-        members.dedup_by(|later, earlier| later.1.0 == earlier.1.0);
+    let mut members: Vec<_> = Members::new(value).collect();
+    let mut text = Vec::new();
+    let mut hashes: Vec<u64> = members.iter().map(|(key, _)| hash_key(key, &mut text)).collect();
+    hashes.sort_unstable();
+    if hashes.windows(2).any(|pair| pair[0] == pair[1]) {
+        members = without_duplicates(members);
     }
+    members.into_iter()
+}
+
+type Entry<'d> = (&'d [u8], &'d [u8]);
+
+#[cold]
+fn without_duplicates(members: Vec<Entry<'_>>) -> Vec<Entry<'_>> {
+    let mut members: Vec<(usize, Entry<'_>)> = members.into_iter().enumerate().collect();
+    // Equal keys side by side, the last first, of which all but that are dropped.
+    members.sort_unstable_by(|a, b| compare_texts(a.1.0, b.1.0).then(b.0.cmp(&a.0)));
+    members.dedup_by(|later, earlier| compare_texts(later.1.0, earlier.1.0).is_eq());
     members.sort_unstable_by_key(|(position, _)| *position);
-    members.into_iter().map(|(_, member)| member)
+    members.into_iter().map(|(_, member)| member).collect()
 }
 
 /// The number that `value` is by the grammar of JSON.
@@ -130,26 +134,6 @@ fn take_value(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         _ => bytes.iter().position(|byte| b",]} \t\r\n".contains(byte)).unwrap_or(bytes.len()),
     };
     (len > 0).then(|| bytes.split_at_checked(len)).flatten()
-}
-
-/// The length of the array or object that `bytes` begins with; it counts brackets, no recursion.
-fn container_len(bytes: &[u8]) -> usize {
-    let (mut at, mut open) = (0, 0_usize);
-    while let Some(&byte) = bytes.get(at) {
-        at += 1;
-        match byte {
-            b'"' => at += string_len(&bytes[at..]) + 1,
-            b'{' | b'[' => open += 1,
-            b'}' | b']' => {
-                open -= 1;
-                if open == 0 {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    at
 }
 
 /// The length of the string whose inside `bytes` begins with.

@@ -62,7 +62,8 @@ impl CheckResult {
 pub fn check_paths(paths: &[PathBuf], registry: &Registry) -> Result<Vec<CheckResult>, CheckError> {
     let mut files = Vec::new();
     for path in paths {
-        if path.is_dir() { collect(path, FOLDERS_MAX, &mut files)? } else { files.push(path.clone()) }
+        let about = std::fs::metadata(path).map_err(|source| CheckError::Read { path: path.clone(), source })?;
+        if about.is_dir() { collect(path, FOLDERS_MAX, &mut files)? } else { files.push(path.clone()) }
     }
     files.sort();
     let (mut pass, mut document) = (Pass::new(), Padded::new());

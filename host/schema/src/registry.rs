@@ -1,6 +1,7 @@
 //! All schemas of a repository.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,7 +79,7 @@ impl Registry {
         let mut digest = Sha256::new();
         for root in paths {
             for path in schema_files(root)? {
-                let text = std::fs::read(&path).map_err(|source| SchemaError::Read { path: path.clone(), source })?;
+                let text = read(&path).map_err(|source| SchemaError::Read { path: path.clone(), source })?;
                 digest.update(&text);
                 match load_one(root, &path, &text, rule) {
                     Ok(schema) => registry.admit(schema, &path, rule, &mut report),
@@ -136,9 +137,16 @@ impl Registry {
     }
 }
 
+/// The bytes of a file, one more than allowed at most.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
 fn load_one(root: &Path, path: &Path, text: &[u8], rule: DraftRule) -> Result<Schema, String> {
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("{} bytes; a schema may have {FILE_BYTES_MAX}", text.len()));
+        return Err(format!("over {FILE_BYTES_MAX} bytes, which is the most a schema may have"));
     }
     Schema::new(name_of(root, path)?, text, rule)
 }

@@ -2,11 +2,11 @@
 //! and checks that are left to outside validators.
 
 use super::Walk;
-use super::log::hash_key;
 use crate::captures::QUIET;
 use crate::cursor::Cursor;
 use crate::program::{Choice, Node};
 use crate::span::{Deferred, Refusal};
+use crate::text::hash_key;
 use crate::value::{skip_blanks, string_len};
 
 /// Whether the value from `at` to `end` is accepted by what `node` asks besides types and rules.
@@ -49,7 +49,8 @@ pub(super) fn accepts<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, node
 pub(super) fn has_duplicates<'d, C: Cursor<'d>>(walk: &mut Walk<'d, '_, C>, at: C, end: C) -> bool {
     let value = walk.span(at, end).of(walk.document);
     let super::Scratch { text, open, hashes, .. } = &mut *walk.scratch;
-    (open.clear(), hashes.clear());
+    open.clear();
+    hashes.clear();
     let mut rest = value;
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;

@@ -1,7 +1,7 @@
 //! What the captures of a pass have found.
 
 use crate::span::Span;
-use crate::text::{compare_texts, decode_into};
+use crate::text::{compare_texts, hash_key};
 
 /// Captured values: while reading a list in the order of the document, then grouped by pointer.
 #[derive(Debug, Default)]
@@ -121,22 +121,4 @@ fn sort_by_key(members: &[Tracked], document: &[u8], text: &mut Vec<u8>, order: 
     }
     let key = |position: u32| members[position as usize].key.of(document);
     order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| compare_texts(key(a.1), key(b.1))).then(a.1.cmp(&b.1)));
-}
-
-/// A hash of a key's text.
-pub(super) fn hash_key(inside: &[u8], text: &mut Vec<u8>) -> u64 {
-    if !inside.contains(&b'\\') {
-        return hash(inside);
-    }
-    text.clear();
-    decode_into(inside, text);
-    hash(text)
-}
-
-/// FNV-1a over words; a collision costs a comparison, nothing more.
-fn hash(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
-    let chunks = bytes.chunks_exact(8);
-    let rest = chunks.remainder().iter().fold(bytes.len() as u64, |hash, &byte| step(hash, byte.into()));
-    chunks.fold(rest ^ 0xcbf2_9ce4_8422_2325, |hash, chunk| step(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default())))
 }
