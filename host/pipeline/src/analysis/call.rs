@@ -112,7 +112,12 @@ impl Slot {
                 if failures < ROW_FAILURES_MAX {
                     self.queue.push_front(Task::Timer { now_ms, failures });
                 } else {
-                    tracing::error!(plugin = self.spec.name(), now_ms, error = error.message, "the timer failed twice; this tick is left out");
+                    tracing::error!(
+                        plugin = self.spec.name(),
+                        now_ms,
+                        error = error.message,
+                        "the timer failed twice; this tick is left out"
+                    );
                     self.is_dirty = true;
                 }
                 self.instance_failed(&error, context)
@@ -225,6 +230,9 @@ impl Slot {
     fn remember(&mut self, input: Input, context: &mut Context<'_>) {
         self.failures_in_row = 0;
         if !self.spec.has_state() {
+            if let Input::Rows(batch) = input {
+                self.builder.recycle(batch.columns);
+            }
             return;
         }
         self.replay_bytes += match &input {
@@ -248,8 +256,10 @@ impl Slot {
         self.revive(context)?;
         let state = self.call(context, |guest, _| guest.snapshot())?;
         self.base = Some((state.into(), self.spec.component.version().to_owned()));
-        self.replay.clear();
         self.replay_bytes = 0;
+        if let Some(Input::Rows(batch)) = self.replay.drain(..).next_back() {
+            self.builder.recycle(batch.columns);
+        }
         Ok(())
     }
 
@@ -289,7 +299,14 @@ impl Slot {
         }
         let (topic, partition) = (&self.place.topic, self.place.partition);
         let summary = format!("plugin {} failed too often in {topic}/{partition} and rests for {} s", self.spec.name(), rest.as_secs());
-        tracing::error!(plugin = self.spec.name(), topic = &**topic, partition, rest_s = rest.as_secs(), error = error.message, "{summary}");
+        tracing::error!(
+            plugin = self.spec.name(),
+            topic = &**topic,
+            partition,
+            rest_s = rest.as_secs(),
+            error = error.message,
+            "{summary}"
+        );
         let alert = Alert {
             time_ns: self.watermark_ms.unwrap_or(0).saturating_mul(1_000_000),
             plugin: self.spec.name().to_owned(),

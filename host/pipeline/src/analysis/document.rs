@@ -233,7 +233,8 @@ fn each(json: &[u8], pointer: &str, act: &mut dyn FnMut(&[u8])) {
 
 /// What is before and behind the first `*` segment.
 fn split_star(pointer: &str) -> Option<(&str, &str)> {
-    let place = pointer.match_indices("/*").map(|(place, _)| place).find(|place| matches!(pointer.as_bytes().get(place + 2), None | Some(b'/')))?;
+    let place =
+        pointer.match_indices("/*").map(|(place, _)| place).find(|place| matches!(pointer.as_bytes().get(place + 2), None | Some(b'/')))?;
     Some((&pointer[..place], &pointer[place + 2..]))
 }
 

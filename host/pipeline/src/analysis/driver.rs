@@ -71,8 +71,10 @@ pub trait Work: Send {
 struct Owned {
     /// The group's position.
     committed: i64,
-    /// The next offset to read; behind `committed` while somebody catches up.
+    /// The next offset to read.
     next: i64,
+    /// Its position was gone and it was said.
+    is_stopped: bool,
 }
 
 /// A worker: one thread, one member, one [`Work`].
@@ -202,7 +204,7 @@ impl<W: Work> Driver<W> {
     fn assign(&mut self, partition: &TopicPartition, position: i64) -> Result<(), BusError> {
         let next = self.work.assign(&mut *self.member, partition, position)?;
         self.member.seek(partition, next)?;
-        self.owned.insert(partition.clone(), Owned { committed: position, next });
+        self.owned.insert(partition.clone(), Owned { committed: position, next, is_stopped: false });
         // What a new owner has to say goes with the next step, whether or not records come.
         self.begin_step();
         Ok(())
@@ -214,8 +216,13 @@ impl<W: Work> Driver<W> {
             tracing::warn!(%error, stage, "the bus could not be read; trying again");
             return false;
         };
+        let Some(owned) = self.owned.get_mut(partition) else { return false };
+        if std::mem::replace(&mut owned.is_stopped, true) {
+            return false;
+        }
         let (topic, number) = (&*partition.topic, partition.partition);
         let resume = self.options.resume_at_earliest && start > position;
+        owned.is_stopped = !resume;
         tracing::error!(stage, topic, partition = number, position, start, resume, "records were removed before they were read");
         metrics::counter!("tidemill_lost_offsets_total", "stage" => stage).increment(start.saturating_sub(*position).max(0) as u64);
         self.work.lost(partition, start.saturating_sub(*position), &mut self.step);

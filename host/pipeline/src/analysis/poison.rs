@@ -97,13 +97,27 @@ mod tests {
         let mut out = Vec::new();
         Poison { plugin: "spin", version: "1", error: &error, source: "validated/3/17" }.write(&message, &mut out);
         let record = MessageRef::parse(&out).unwrap();
-        assert_eq!((record.uuid(), record.timestamp(), record.type_(), record.logger()), (&[7; 16], 99, Some(&b"error"[..]), Some(&b"telemetry"[..])));
+        assert_eq!(
+            (record.uuid(), record.timestamp(), record.type_(), record.logger()),
+            (&[7; 16], 99, Some(&b"error"[..]), Some(&b"telemetry"[..]))
+        );
         let fields: Vec<_> = record.fields().map(|field| String::from_utf8_lossy(field.name).into_owned()).collect();
-        let expected =
-            ["documentId", "DecodeErrorType", "DecodeError", "DecodeErrorDetail", "source", "plugin", "plugin_version", "fuel", "backtrace"];
+        let expected = [
+            "documentId",
+            "DecodeErrorType",
+            "DecodeError",
+            "DecodeErrorDetail",
+            "source",
+            "plugin",
+            "plugin_version",
+            "fuel",
+            "backtrace",
+        ];
         assert_eq!(fields, expected);
         let text = |name| String::from_utf8_lossy(record.field(name).unwrap().bytes().unwrap()).into_owned();
         assert_eq!([text("DecodeErrorType"), text("DecodeError")], ["plugin_fuel", "plugin spin: `process` used up its fuel"]);
-        assert!(Poison::is_own_error("spin", &record) && !Poison::is_own_error("other", &record) && !Poison::is_own_error("another", &message));
+        assert!(
+            Poison::is_own_error("spin", &record) && !Poison::is_own_error("other", &record) && !Poison::is_own_error("another", &message)
+        );
     }
 }

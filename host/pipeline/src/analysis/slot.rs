@@ -98,6 +98,7 @@ pub struct Slot {
     pub(super) builder: ColumnsBuilder,
     pub(super) rows_max: u32,
     pub(super) rows: Vec<Row>,
+    pub(super) rows_bytes: usize,
     pub(super) rows_since: Option<Duration>,
     pub(super) queue: VecDeque<Task>,
     /// Bytes of the records that wait.
@@ -106,8 +107,9 @@ pub struct Slot {
     pub fed: i64,
     /// Fed from the stage's records; else it is detached.
     pub joined: bool,
-    /// What it goes on from when it is detached.
+    /// What it goes on from when it is detached, and when that may be tried again after a failure.
     pub reader: Option<Box<dyn Reader>>,
+    pub(super) read_not_before: Duration,
     pub(super) watermark_ms: Option<i64>,
     pub(super) settled_watermark_ms: Option<i64>,
     pub(super) next_tick_ms: Option<i64>,
@@ -151,12 +153,14 @@ impl Slot {
             builder,
             rows_max,
             rows: Vec::new(),
+            rows_bytes: 0,
             rows_since: None,
             queue: VecDeque::new(),
             queue_bytes: 0,
             fed: saved.position,
             joined: true,
             reader: None,
+            read_not_before: Duration::ZERO,
             watermark_ms: saved.watermark_ms,
             settled_watermark_ms: saved.watermark_ms,
             next_tick_ms: saved.next_tick_ms,
@@ -185,7 +189,7 @@ impl Slot {
     }
 
     /// Gives the slot a record of its partition. `fill` appends the row to the batch where the plugin wants it.
-    pub fn feed(&mut self, row: Row, now: Duration, fill: impl FnOnce(&PluginSpec, &mut ColumnsBuilder) -> bool) {
+    pub fn feed(&mut self, row: &Row, now: Duration, fill: impl FnOnce(&PluginSpec, &mut ColumnsBuilder) -> bool) {
         if row.offset < self.fed {
             return;
         }
@@ -196,10 +200,10 @@ impl Slot {
             return;
         }
         self.queue_bytes += row.value.len();
+        self.rows_bytes += row.value.len();
         self.rows_since.get_or_insert(now);
-        self.rows.push(row);
-        let held: usize = if self.rows.len().is_multiple_of(64) { self.rows.iter().map(|row| row.value.len()).sum() } else { 0 };
-        if self.builder.is_full() || self.builder.rows() >= self.rows_max || held >= BATCH_RECORD_BYTES_MAX {
+        self.rows.push(row.clone());
+        if self.builder.is_full() || self.builder.rows() >= self.rows_max || self.rows_bytes >= BATCH_RECORD_BYTES_MAX {
             self.cut();
         }
     }
@@ -230,7 +234,7 @@ impl Slot {
 
     /// The rows collected so far are a batch.
     pub fn cut(&mut self) {
-        self.rows_since = None;
+        (self.rows_since, self.rows_bytes) = (None, 0);
         if !self.rows.is_empty() {
             let (rows, columns) = (std::mem::take(&mut self.rows), Some(self.builder.take()));
             self.queue.push_back(Task::Rows { rows, columns, failures: 0 });

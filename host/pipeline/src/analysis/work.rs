@@ -32,6 +32,8 @@ const FINISH_MAX: Duration = Duration::from_millis(200);
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// ... and the bus was asked so often.
 const IDLE_POLLS_MIN: u32 = 8;
+/// How long a detached slot waits after its reader failed.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How often a partition's progress is published where no graph changed.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -132,7 +134,12 @@ impl PluginsWork {
         let mut watermark_ms = i64::MIN;
         for (offset, record) in batch.iter() {
             let Ok(message) = MessageRef::parse(record.value) else {
-                tracing::error!(topic = &*batch.partition.topic, partition = batch.partition.partition, offset, "not a message; passed over");
+                tracing::error!(
+                    topic = &*batch.partition.topic,
+                    partition = batch.partition.partition,
+                    offset,
+                    "not a message; passed over"
+                );
                 continue;
             };
             watermark_ms = watermark_ms.max(message.timestamp().div_euclid(1_000_000));
@@ -141,7 +148,7 @@ impl PluginsWork {
             let row = row(batch, offset, &record, &message, watermark_ms);
             for (number, slot) in partition.slots.iter_mut().enumerate() {
                 if wanted(number, slot) {
-                    slot.feed(row.clone(), now, |spec, builder| {
+                    slot.feed(&row, now, |spec, builder| {
                         matches.contains(number)
                             && spec.columns.fill_row(&message, &document.of_plugin(&spec.pointers), builder, scratch).is_ok()
                     });
@@ -158,11 +165,15 @@ impl PluginsWork {
     /// Detaches slots that can take no more, and lets detached ones go on.
     fn catch_up(&mut self) {
         let now = self.now();
-        let behind: Vec<_> = self.partitions.iter_mut().flat_map(|(place, partition)| {
-            let next = partition.next;
-            let slots = partition.slots.iter_mut().enumerate();
-            slots.filter_map(|(number, slot)| slot.look_behind(next, now).then(|| (place.clone(), number))).collect::<Vec<_>>()
-        }).collect();
+        let behind: Vec<_> = self
+            .partitions
+            .iter_mut()
+            .flat_map(|(place, partition)| {
+                let next = partition.next;
+                let slots = partition.slots.iter_mut().enumerate();
+                slots.filter_map(|(number, slot)| slot.look_behind(next, now).then(|| (place.clone(), number))).collect::<Vec<_>>()
+            })
+            .collect();
         for (place, number) in behind {
             match self.read_behind(&place, number) {
                 Ok(Some(batch)) => self.feed(&batch, |other, _| other == number),
@@ -184,11 +195,18 @@ impl PluginsWork {
     fn reading_failed(&mut self, place: &TopicPartition, number: usize, error: &BusError) {
         let Some(slot) = self.partitions.get_mut(place).and_then(|partition| partition.slots.get_mut(number)) else { return };
         slot.reader = None;
+        slot.read_not_before = self.parts.clock.elapsed() + READ_AGAIN;
         if let BusError::OutOfRange { start, position, .. } = error
             && *start > slot.fed
         {
             let lost = start - position;
-            tracing::error!(plugin = slot.spec.name(), topic = &*place.topic, partition = place.partition, lost, "the plugin was too far behind: records were removed before it saw them");
+            tracing::error!(
+                plugin = slot.spec.name(),
+                topic = &*place.topic,
+                partition = place.partition,
+                lost,
+                "the plugin was too far behind: records were removed before it saw them"
+            );
             slot.fed = *start;
             slot.stage_host_alert(&lost_alert(slot.spec.name(), place, lost));
         } else {
@@ -284,12 +302,14 @@ impl Work for PluginsWork {
         self.look_at_clock();
         self.catch_up();
         self.make_calls(ROUNDS_MAX, false);
-        self.held_bytes() > 0 || self.wants_progress() || self.partitions.values().any(|partition| partition.slots.iter().any(Slot::wants_saving))
+        self.held_bytes() > 0
+            || self.wants_progress()
+            || self.partitions.values().any(|partition| partition.slots.iter().any(Slot::wants_saving))
     }
 
     fn is_busy(&self) -> bool {
         let now = self.now();
-        self.partitions.values().flat_map(|partition| &partition.slots).any(|slot| slot.is_ready(now) || (!slot.joined && !slot.is_resting(now)))
+        self.partitions.values().flat_map(|partition| &partition.slots).any(|slot| slot.is_ready(now) || slot.reads_behind(now))
     }
 
     fn held_bytes(&self) -> usize {
@@ -335,7 +355,11 @@ impl Slot {
     /// Whether a detached slot wants to read on.
     fn look_behind(&mut self, next: i64, now: Duration) -> bool {
         self.look_joined(next);
-        !self.joined && self.has_room() && !self.is_resting(now)
+        self.reads_behind(now) && self.has_room()
+    }
+
+    fn reads_behind(&self, now: Duration) -> bool {
+        !self.joined && !self.is_resting(now) && now >= self.read_not_before
     }
 
     /// Whether the next step has something to save for it.
@@ -387,7 +411,11 @@ fn publish(slot: &mut Slot, checkpoint: Option<Checkpoint>, is_idle: bool, now: 
 
 /// The state cannot be had, so nothing that depends on it may be published: the slot goes back to its last checkpoint and rests.
 fn roll_back(slot: &mut Slot, error: &CallError, context: &mut Context<'_>) {
-    tracing::error!(plugin = slot.spec.name(), error = error.message, "the plugin's state cannot be saved; it begins anew from its last checkpoint");
+    tracing::error!(
+        plugin = slot.spec.name(),
+        error = error.message,
+        "the plugin's state cannot be saved; it begins anew from its last checkpoint"
+    );
     slot.retire();
     let (rests, failures, saved) = (slot.rests, slot.failures_in_row, slot.committed.clone());
     *slot = Slot::new(Arc::clone(&slot.spec), slot.place.clone(), saved, slot.rows_max, context.clock.elapsed());

@@ -34,7 +34,12 @@ pub enum Outcome {
 /// # Errors
 /// When TLS cannot be set up.
 pub fn client(timeout: Duration) -> reqwest::Result<Client> {
-    Client::builder().redirect(redirect::Policy::none()).no_proxy().timeout(timeout).connect_timeout(timeout.min(Duration::from_secs(10))).build()
+    Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .timeout(timeout)
+        .connect_timeout(timeout.min(Duration::from_secs(10)))
+        .build()
 }
 
 /// A request that is the same at every attempt.

@@ -177,7 +177,10 @@ fn an_endpoint_that_fails_and_dies_gets_everything_in_order_with_the_same_key() 
     let bodies: Vec<_> = came.iter().map(|(_, _, body)| String::from_utf8_lossy(body).into_owned()).collect();
     assert_eq!(bodies, ["0", "0", "0", "0", "1", "1", "2", "3", "4"]);
     let incarnation = hands.house.bus.incarnation("validated").expect("a topic");
-    assert!(came[..4].iter().all(|(line, key, _)| line == "POST /in HTTP/1.1" && *key == format!("sender/{incarnation}/0/0-4/0")), "{came:?}");
+    assert!(
+        came[..4].iter().all(|(line, key, _)| line == "POST /in HTTP/1.1" && *key == format!("sender/{incarnation}/0/0-4/0")),
+        "{came:?}"
+    );
     assert_ne!(came[3].1, came[4].1);
     assert_eq!(hands.errors(), [""; 0]);
     assert_eq!(PluginStatus::get(&hands.status.rejected), 0);

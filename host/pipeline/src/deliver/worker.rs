@@ -260,7 +260,8 @@ impl DeliverWorker {
 
     fn settle(&mut self, place: &TopicPartition, offset: i64, outcome: Outcome) {
         let plugin = self.options.plugin.clone();
-        let count = |outcome: &'static str| metrics::counter!("tidemill_deliveries_total", "plugin" => plugin, "outcome" => outcome).increment(1);
+        let count =
+            |outcome: &'static str| metrics::counter!("tidemill_deliveries_total", "plugin" => plugin, "outcome" => outcome).increment(1);
         let Some(lane) = self.lanes.get_mut(place) else { return };
         lane.in_flight = false;
         match outcome {
@@ -278,7 +279,13 @@ impl DeliverWorker {
             }
             Outcome::Rejected(reason) => {
                 count("rejected");
-                tracing::error!(plugin = self.options.plugin, partition = place.partition, offset, reason, "a delivery was refused for good");
+                tracing::error!(
+                    plugin = self.options.plugin,
+                    partition = place.partition,
+                    offset,
+                    reason,
+                    "a delivery was refused for good"
+                );
                 self.reject(place, offset, &reason);
                 self.pass(place, offset);
             }

@@ -168,8 +168,13 @@ fn alerts_are_there_again_after_a_restart() {
     }
     let found: Vec<_> = live.alerts().iter().map(|alert| (alert.plugin.clone(), alert.kind.clone(), alert.time as i64 - BEGIN_S)).collect();
     let alert = |kind: &str, time| ("counter".to_owned(), kind.to_owned(), time);
-    let mut expected =
-        vec![alert("percent-change", 130), alert("below", 120), alert("percent-change", 120), alert("below", 110), alert("percent-change", 110)];
+    let mut expected = vec![
+        alert("percent-change", 130),
+        alert("below", 120),
+        alert("percent-change", 120),
+        alert("below", 110),
+        alert("percent-change", 110),
+    ];
     let mut sorted = found.clone();
     sorted.sort();
     expected.sort();

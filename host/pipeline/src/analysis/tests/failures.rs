@@ -1,8 +1,10 @@
 //! Traps, and who notices.
 
-use super::support::*;
+use super::{flaky::FlakyBus, support::*};
 use crate::status::{PluginState, PluginStatus};
+use parking_lot::Mutex;
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,7 +17,8 @@ use tidemill_runtime::CallErrorKind;
 #[test]
 fn every_hundredth_message_is_poison_and_nothing_else_is_lost() {
     let house = House::new(2);
-    let trapping = Scripted::new("trapping", &house, |seen| if seen.number % 100 == 99 { Err(CallErrorKind::Trap) } else { Ok(echo(seen)) });
+    let trapping =
+        Scripted::new("trapping", &house, |seen| if seen.number % 100 == 99 { Err(CallErrorKind::Trap) } else { Ok(echo(seen)) });
     let neighbour = Scripted::new("neighbour", &house, |_| Ok(()));
     house.publish("validated", 0..1_000);
     let mut worker = house.analysis(&[&trapping, &neighbour]);
@@ -37,7 +40,9 @@ fn every_hundredth_message_is_poison_and_nothing_else_is_lost() {
 
 fn check_error(value: &[u8]) {
     let message = MessageRef::parse(value).expect("a message");
-    let text = |name| message.field(name).and_then(|field| field.bytes()).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
+    let text = |name| {
+        message.field(name).and_then(|field| field.bytes()).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
+    };
     assert_eq!(message.type_(), Some(&b"error"[..]));
     assert_eq!(text("DecodeErrorType"), "plugin_trap");
     assert_eq!(text("DecodeError"), "plugin trapping: scripted plugin_trap");
@@ -162,4 +167,22 @@ fn an_error_about_an_error_has_an_end() {
     house.drain(&mut worker);
     // Two messages, two errors about them; no error about those.
     assert_eq!(house.numbers("errors"), [0, 0, 0]);
+}
+
+#[test]
+fn steps_that_fail_are_done_again_exactly_once() {
+    let mut house = House::new(2);
+    let commits = Arc::new(Mutex::new(VecDeque::from([true, false, true, true, false, true])));
+    house.bus = Arc::new(FlakyBus { inner: Arc::clone(&house.bus), commits: Arc::clone(&commits) });
+    let plugin = Scripted::new("echo", &house, |seen| if seen.number == 33 { Err(CallErrorKind::Trap) } else { Ok(echo(seen)) });
+    for part in 0..4 {
+        house.publish("validated", part * 50..(part + 1) * 50);
+        let mut worker = house.analysis(&[&plugin]);
+        house.drain(&mut worker);
+        let numbers: Vec<i64> = (0..(part + 1) * 50).filter(|number| *number != 33).collect();
+        assert_eq!(house.numbers("derived"), numbers);
+        assert_eq!(saved_state(&mut worker, "echo"), (numbers.len() as u64, numbers.iter().sum()));
+    }
+    assert_eq!(house.numbers("errors"), [33]);
+    assert!(commits.lock().is_empty(), "each failure happened");
 }

@@ -30,7 +30,10 @@ fn each_row_is_seen_once_and_what_it_made_has_a_source() {
 /// The same stream in batches of at most so many rows, with the worker dropped and made anew in between.
 fn in_batches(rows_max: u32) -> (Vec<i64>, (u64, i64)) {
     let house = House::new(2);
-    let plugin = Scripted { tick_ms: 1_000, ..Scripted::new("echo", &house, |seen| if seen.number % 7 == 3 { Err(runtime::CallErrorKind::Trap) } else { Ok(echo(seen)) }) };
+    let plugin = Scripted {
+        tick_ms: 1_000,
+        ..Scripted::new("echo", &house, |seen| if seen.number % 7 == 3 { Err(runtime::CallErrorKind::Trap) } else { Ok(echo(seen)) })
+    };
     let plugin = Scripted { tick: Arc::new(|now_ms, count, found| emit(found, u32::MAX, count as i64, now_ms * 1_000_000)), ..plugin };
     let mut state = (0, 0);
     for part in 0..3 {

@@ -3,4 +3,5 @@
 pub mod support;
 
 mod failures;
+mod flaky;
 mod flow;

@@ -209,7 +209,11 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    pub fn new(name: &'static str, house: &House, script: impl Fn(&mut Seen<'_>) -> Result<(), CallErrorKind> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        name: &'static str,
+        house: &House,
+        script: impl Fn(&mut Seen<'_>) -> Result<(), CallErrorKind> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             name,
             kind: Kind::Analysis,
@@ -250,7 +254,14 @@ pub fn emit(found: &mut Found, row: u32, number: i64, time_ns: i64) {
 }
 
 pub fn call_error(kind: CallErrorKind) -> CallError {
-    CallError { kind, message: format!("scripted {}", kind.error_type()), backtrace: "a frame".into(), fuel: 7, limit: None, log: Vec::new() }
+    CallError {
+        kind,
+        message: format!("scripted {}", kind.error_type()),
+        backtrace: "a frame".into(),
+        fuel: 7,
+        limit: None,
+        log: Vec::new(),
+    }
 }
 
 impl Component for Scripted {
