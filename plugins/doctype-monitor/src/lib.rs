@@ -35,10 +35,19 @@ struct Settings {
 #[derive(Debug)]
 struct Watched {
     name: String,
+    /// Declared when the first message of this instance needs them.
+    graphs: Option<TypeGraphs>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct TypeGraphs {
     volume: Graph,
     size: Graph,
     errors: Graph,
 }
+
+/// The format of the state: which types have graphs of their own, in the order in which they came.
+const STATE_FORMAT: u32 = 1;
 
 impl Settings {
     fn new(config: &Config<'_>) -> Result<Self, Failure> {
@@ -75,50 +84,77 @@ impl Analysis for DoctypeMonitor {
         let seconds = row.get(self.time).seconds();
         let name = format!("{}/{}", row.get(self.namespace).unwrap_or("none"), row.get(self.doc_type).unwrap_or("none"));
         let channel = row.get(self.channel).or(row.get(self.raw_channel)).unwrap_or("none");
-        let watched = self.watched(&name, out.graphs());
+        let TypeGraphs { volume, size, errors } = self.graphs_of(&name, out.graphs());
         if row.get(self.kind) == Some("error") {
-            let (graph, size) = (self.types[watched].errors, self.types[watched].size);
-            out.graph(graph).add(seconds, channel, 1.0);
+            out.graph(errors).add(seconds, channel, 1.0);
             if let Some(body) = row.get(self.content) {
                 out.graph(size).add(seconds, channel, body.len() as f64);
             }
         } else {
-            let (graph, size) = (self.types[watched].volume, self.types[watched].size);
-            out.graph(graph).add(seconds, channel, 1.0);
+            out.graph(volume).add(seconds, channel, 1.0);
             out.graph(size).add(seconds, channel, row.get(self.submission).map_or(0, <[u8]>::len) as f64);
         }
         Ok(())
     }
 }
 
+/// Which types have graphs of their own is state: after a restart the same ones have them.
+impl State for DoctypeMonitor {
+    fn snapshot(&self) -> Vec<u8> {
+        let mut state = StateWriter::new(STATE_FORMAT);
+        for watched in &self.types {
+            state.text(&watched.name);
+        }
+        state.finish()
+    }
+
+    fn restore(&mut self, bytes: &[u8], _: &str) -> Result<(), Failure> {
+        let mut state = StateReader::new(bytes, STATE_FORMAT)?;
+        self.types.clear();
+        while !state.is_empty() {
+            self.types.push(Watched { name: state.text()?.to_owned(), graphs: None });
+        }
+        Ok(())
+    }
+}
+
 impl DoctypeMonitor {
-    /// The place of a type's graphs; declares them when the type is new.
-    fn watched(&mut self, name: &str, graphs: &mut Graphs) -> usize {
+    /// A type's graphs; declares them when they are new to this instance.
+    fn graphs_of(&mut self, name: &str, graphs: &mut Graphs) -> TypeGraphs {
+        let place = self.place_of(name);
+        if let Some(known) = self.types[place].graphs {
+            return known;
+        }
+        let declared = self.declare(&self.types[place].name, graphs);
+        self.types[place].graphs = Some(declared);
+        declared
+    }
+
+    /// The place of a type, or of what stands for all later ones.
+    fn place_of(&mut self, name: &str) -> usize {
         let find = |types: &[Watched], name: &str| types.iter().position(|watched| watched.name == name);
         if let Some(place) = find(&self.types, name) {
             return place;
         }
         let name = if self.types.len() < TYPES_MAX { name } else { OTHER };
-        if let Some(place) = find(&self.types, name) {
-            return place;
-        }
-        let watched = self.declare(name, graphs);
-        self.types.push(watched);
-        self.types.len() - 1
+        find(&self.types, name).unwrap_or_else(|| {
+            self.types.push(Watched { name: name.to_owned(), graphs: None });
+            self.types.len() - 1
+        })
     }
 
-    fn declare(&self, name: &str, graphs: &mut Graphs) -> Watched {
+    fn declare(&self, name: &str, graphs: &mut Graphs) -> TypeGraphs {
         let Settings { shape, inactive_rows, change_percent, change_rows, throttle_s } = self.settings;
         let volume = graphs.graph(format!("{name} volume"), shape);
         let size = graphs.graph(format!("{name} size"), shape.unit("B"));
         let errors = graphs.graph(format!("{name} errors"), shape);
         graphs.watch(volume, &format!("{name} inactive"), Rule::inactive(inactive_rows).throttle_s(throttle_s));
         graphs.watch(volume, &format!("{name} change"), Rule::percent_change(change_percent, change_rows).throttle_s(throttle_s));
-        Watched { name: name.to_owned(), volume, size, errors }
+        TypeGraphs { volume, size, errors }
     }
 }
 
-tidemill_guest::export_analysis!(DoctypeMonitor);
+tidemill_guest::export_analysis!(DoctypeMonitor, state);
 
 #[cfg(test)]
 mod tests;
