@@ -1,22 +1,20 @@
 //! The Kafka bus on a real broker: what every bus promises, and what only a broker can do to it.
 
 mod conformance;
+#[path = "kafka/faults.rs"]
+mod faults;
 
 use bytes::Bytes;
-use conformance::{Consumer, Factory, PATIENCE, at, in_and_out, publish, publish_values, read_all, records, spec, step_to, values};
+use conformance::{Consumer, Factory, PATIENCE, at, in_and_out, publish_values, read_all, spec, step_to, values};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     pin::pin,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
     thread,
     time::{Duration, Instant},
@@ -174,9 +172,9 @@ fn a_large_checkpoint_comes_back_among_many() {
     in_and_out(&*bus, 1);
     let mut member = Consumer::joined(&*bus, "work", &["in"]);
     let large = Bytes::from((0..8_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>());
-    let mut step = Step::default();
-    step.checkpoints = (0..200).map(|n| Checkpoint { key: format!("small/{n}"), bytes: Some(Bytes::from(n.to_string())) }).collect();
-    step.checkpoints.push(Checkpoint { key: "large".into(), bytes: Some(large.clone()) });
+    let small = (0..200).map(|n| Checkpoint { key: format!("small/{n}"), bytes: Some(Bytes::from(n.to_string())) });
+    let checkpoints = small.chain([Checkpoint { key: "large".into(), bytes: Some(large.clone()) }]).collect();
+    let step = Step { checkpoints, ..Step::default() };
     member.member.commit(step).expect("committed");
     assert_eq!(member.checkpoint("large"), Some(large.clone()));
     assert_eq!(member.checkpoint("small/7"), Some(Bytes::from_static(b"7")));
@@ -241,165 +239,6 @@ fn an_aborted_step_is_invisible() {
     assert!(out.partitions[0].end > 0, "the records were written, and are past: {out:?}");
     heir.until_seen(1);
     assert_eq!(values(&heir.seen), ["a"], "the position did not move");
-}
-
-#[test]
-fn what_was_acknowledged_survives_a_killed_broker() {
-    let Some(broker) = tidemill_test_kafka::own("what_was_acknowledged_survives_a_killed_broker") else { return };
-    let mut kafka = Kafka::on(&broker, "killed");
-    kafka.options.publish_timeout = Duration::from_secs(60);
-    let bus = kafka.connect();
-    in_and_out(&*bus, 1);
-    let (acked, stop) = (Arc::new(Mutex::new(BTreeSet::new())), AtomicBool::new(false));
-    let sent = thread::scope(|scope| {
-        let publisher = scope.spawn(|| {
-            let mut sent = 0;
-            while !stop.load(Ordering::Relaxed) {
-                let (value, acked) = (format!("{sent:06}"), Arc::clone(&acked));
-                let name = value.clone();
-                let ack = Box::new(move |result: Result<(), BusError>| drop(result.map(|()| acked.lock().expect("a lock").insert(name))));
-                bus.publish("in", 0, records(&[value]), ack);
-                sent += 1;
-                thread::sleep(Duration::from_millis(1));
-            }
-            sent
-        });
-        for _ in 0..2 {
-            thread::sleep(Duration::from_millis(700));
-            broker.kill().expect("killed");
-            thread::sleep(Duration::from_millis(300));
-            broker.restart().expect("restarted");
-        }
-        thread::sleep(Duration::from_secs(1));
-        stop.store(true, Ordering::Relaxed);
-        publisher.join().expect("a publisher")
-    });
-    let deadline = Instant::now() + PATIENCE;
-    while acked.lock().expect("a lock").len() < sent && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(50));
-    }
-    let acked = acked.lock().expect("a lock").clone();
-    let seen = values(&read_all(&*bus, "in", 0, acked.len()));
-    assert!(acked.len() > 100, "only {} of {sent} were acknowledged", acked.len());
-    let there: BTreeSet<_> = seen.iter().cloned().collect();
-    assert!(acked.is_subset(&there), "lost: {:?}", acked.difference(&there).collect::<Vec<_>>());
-    assert_eq!(there.len(), seen.len(), "some are there twice");
-    assert!(seen.is_sorted(), "the order is kept");
-}
-
-/// Copies `in` to `out` in steps of 20 records as a stage does, through the deaths of the broker; returns how many calls failed.
-fn copy(bus: &dyn Bus, count: usize, progress: &AtomicUsize) -> usize {
-    let (mut committed, mut failed, mut copied) = (BTreeMap::new(), 0, 0);
-    let deadline = Instant::now() + PATIENCE * 3;
-    let mut member = bus.join("copy", &["in"]).expect("joined");
-    while copied < count {
-        assert!(Instant::now() < deadline, "{copied} of {count} copied after {failed} failures");
-        match member.poll(Duration::from_millis(100)) {
-            Ok(Event::Assigned(owned)) => {
-                committed = owned.into_iter().collect();
-                let state = member.checkpoint("copied").map(|state| state.unwrap_or_default());
-                copied = state.map_or(copied, |state| String::from_utf8_lossy(&state).parse().unwrap_or(0));
-            }
-            Ok(Event::Batch(batch)) => {
-                let next = batch.offsets[batch.offsets.len().min(20) - 1] + 1;
-                let taken: Vec<_> = batch.iter().take(20).map(|(_, record)| record.value.to_vec()).collect();
-                let mut step = Step::default();
-                *step.records(&at("out", 0)) = records(&taken);
-                let state = Bytes::from((copied + taken.len()).to_string());
-                step.checkpoints.push(Checkpoint { key: "copied".into(), bytes: Some(state) });
-                step.positions.push((batch.partition.clone(), next));
-                match member.commit(step) {
-                    Ok(()) => {
-                        committed.insert(batch.partition.clone(), next);
-                        copied += taken.len();
-                    }
-                    Err(_) => failed += 1,
-                }
-                // Where it is owned no more, the next assignment says where to go on.
-                let _ = member.seek(&batch.partition, committed[&batch.partition]);
-            }
-            Ok(Event::Revoked(_) | Event::Idle) => {}
-            Err(_) => failed += 1,
-        }
-        progress.store(copied, Ordering::Relaxed);
-    }
-    failed
-}
-
-#[test]
-fn steps_happen_once_through_a_killed_and_a_frozen_broker() {
-    const COUNT: usize = 3000;
-    let Some(broker) = tidemill_test_kafka::own("steps_happen_once_through_a_killed_and_a_frozen_broker") else { return };
-    let bus = Kafka::on(&broker, "copy").connect();
-    in_and_out(&*bus, 1);
-    let input: Vec<String> = (0..COUNT).map(|n| format!("{n:06}")).collect();
-    publish(&*bus, "in", 0, records(&input)).expect("published");
-    let progress = AtomicUsize::new(0);
-    let failed = thread::scope(|scope| {
-        let copier = scope.spawn(|| copy(&*bus, COUNT, &progress));
-        for (n, begin) in [400, 1000, 1600, 2200].into_iter().enumerate() {
-            while progress.load(Ordering::Relaxed) < begin && !copier.is_finished() {
-                thread::sleep(Duration::from_millis(1));
-            }
-            if n == 1 {
-                broker.freeze().expect("frozen");
-                thread::sleep(Duration::from_secs(11));
-                broker.thaw().expect("thawed");
-            } else {
-                broker.kill().expect("killed");
-                broker.restart().expect("restarted");
-            }
-        }
-        copier.join().expect("a copier")
-    });
-    let seen = values(&read_all(&*bus, "out", 0, COUNT));
-    println!("{failed} calls failed");
-    assert_eq!(seen.len(), COUNT, "{failed} calls failed");
-    assert_eq!(seen, input, "each once and in order");
-    assert!(failed > 0, "the faults were felt");
-}
-
-#[test]
-fn nothing_hangs_when_the_broker_is_gone() {
-    let Some(broker) = tidemill_test_kafka::own("nothing_hangs_when_the_broker_is_gone") else { return };
-    let mut kafka = Kafka::on(&broker, "gone");
-    kafka.options.publish_timeout = Duration::from_secs(2);
-    kafka.options.publish_bytes_max = 100_000;
-    kafka.options.call_timeout = Duration::from_secs(2);
-    let bus = kafka.connect();
-    in_and_out(&*bus, 1);
-    publish_values(&*bus, "in", 0, &["a"]);
-    let mut member = Consumer::joined(&*bus, "work", &["in"]);
-    member.until_seen(1);
-    let reader = bus.reader(&at("in", 0), Start::Beginning).expect("a reader");
-    bus.health().expect("healthy");
-    broker.kill().expect("killed");
-
-    let (tell, told) = mpsc::channel();
-    for _ in 0..20 {
-        let tell = tell.clone();
-        bus.publish("in", 0, records(&[vec![b'x'; 9000]]), Box::new(move |result| drop(tell.send((Instant::now(), result)))));
-    }
-    let full = told.try_recv().expect("a refusal at once").1.expect_err("full").to_string();
-    assert!(full.starts_with("the bus has no room:"), "{full}");
-    let begin = Instant::now();
-    assert!(matches!(bus.health(), Err(BusError::Full(_))));
-    let late: Vec<_> = told.iter().take(19).filter(|(_, result)| matches!(result, Err(BusError::Unavailable(_)))).collect();
-    assert!(!late.is_empty() && begin.elapsed() < Duration::from_secs(10), "{} after {:?}", late.len(), begin.elapsed());
-    let refused = bus.health();
-    assert!(matches!(refused, Err(BusError::Unavailable(_))), "{refused:?}");
-    let refused = bus.partitions("in");
-    assert!(matches!(refused, Err(BusError::Unavailable(_))), "{refused:?}");
-
-    let begin = Instant::now();
-    let mut step = step_to("out", 0, &["never"]);
-    step.positions.push((at("in", 0), member.next(&at("in", 0))));
-    let refused = member.member.commit(step);
-    assert!(matches!(refused, Err(BusError::Unavailable(_))), "{refused:?}");
-    assert!(begin.elapsed() < Duration::from_secs(25), "a step took {:?}", begin.elapsed());
-    let begin = Instant::now();
-    drop((member, reader, bus));
-    assert!(begin.elapsed() < Duration::from_secs(15), "the end took {:?}", begin.elapsed());
 }
 
 /// Prints what a commit costs; `cargo test -p tidemill-bus --test kafka -- --ignored --nocapture commits_are_timed`.

@@ -257,7 +257,9 @@ fn free_ports() -> io::Result<(u16, u16)> {
     Ok((first.local_addr()?.port(), second.local_addr()?.port()))
 }
 
-/// Short sessions and quick clean-up of abandoned transactions, so that fault tests need not wait for the defaults.
+/// Short sessions and quick clean-up of abandoned transactions, so that fault tests need not wait for the defaults (a killed
+/// broker is not taken back by its controller before its session is over: nine seconds); no retention, because tests write
+/// records of years ago.
 fn server_properties(dir: &Path, port: u16, controller: u16) -> String {
     let dir = dir.display();
     format!(
@@ -272,6 +274,9 @@ fn server_properties(dir: &Path, port: u16, controller: u16) -> String {
          auto.create.topics.enable=false\n\
          message.max.bytes={BATCH_BYTES_MAX}\n\
          replica.fetch.max.bytes={BATCH_BYTES_MAX}\n\
+         broker.heartbeat.interval.ms=200\n\
+         broker.session.timeout.ms=1000\n\
+         log.retention.ms=-1\n\
          log.index.size.max.bytes=1048576\n\
          log.cleaner.dedupe.buffer.size=16777216\n\
          offsets.topic.replication.factor=1\n\

@@ -1,12 +1,11 @@
 //! A member of a group.
 
 use super::{
-    admin::{Isolation, Wanted},
     checkpoints::Checkpoints,
     cluster::Cluster,
     errors::meaning,
     fetch::Waiting,
-    group::{GroupConsumer, Rebalance},
+    group::GroupConsumer,
     produce,
     transaction::{Outcome, Transactions},
 };
@@ -25,14 +24,11 @@ use std::{
 
 /// How long a seek may take.
 const SEEK_MAX: Duration = Duration::from_secs(5);
-/// A look at the group between two waits for its positions.
-const POSITIONS_WAIT: Duration = Duration::from_secs(1);
-
-/// and how long it lasts at most until the next look.
+/// How long a member that asks for its positions waits at most until the next look at its group.
 const ASK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What the member does at its next poll.
-enum Phase {
+pub(super) enum Phase {
     /// It reads.
     Reading,
     /// It was told that it loses its partitions. `by_group`: to others; else it starts over with them.
@@ -44,36 +40,36 @@ enum Phase {
 }
 
 /// A partition that the member owns.
-struct Owned {
+pub(super) struct Owned {
     /// The next offset that is delivered.
-    next: i64,
+    pub(super) next: i64,
     /// What the group has committed, or where it began.
-    committed: i64,
-    is_paused: bool,
+    pub(super) committed: i64,
+    pub(super) is_paused: bool,
 }
 
 /// A step whose commit was not answered: its label is looked for among the committed positions.
-struct Doubt {
-    label: String,
-    partition: TopicPartition,
+pub(super) struct Doubt {
+    pub(super) label: String,
+    pub(super) partition: TopicPartition,
 }
 
 pub(super) struct KafkaMember {
-    cluster: Arc<Cluster>,
-    group: String,
-    consumer: GroupConsumer,
-    phase: Phase,
-    owned: BTreeMap<TopicPartition, Owned>,
-    membership: Option<ConsumerGroupMetadata>,
-    waiting: Waiting,
-    refused: Option<KafkaError>,
-    transactions: Transactions,
-    checkpoints: Checkpoints,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) group: String,
+    pub(super) consumer: GroupConsumer,
+    pub(super) phase: Phase,
+    pub(super) owned: BTreeMap<TopicPartition, Owned>,
+    pub(super) membership: Option<ConsumerGroupMetadata>,
+    pub(super) waiting: Waiting,
+    pub(super) refused: Option<KafkaError>,
+    pub(super) transactions: Transactions,
+    pub(super) checkpoints: Checkpoints,
     /// The member must start over with its partitions: what it was told about a step is not what became of it.
-    must_restart: bool,
-    doubt: Option<Doubt>,
-    steps: u64,
-    label: String,
+    pub(super) must_restart: bool,
+    pub(super) doubt: Option<Doubt>,
+    pub(super) steps: u64,
+    pub(super) label: String,
 }
 
 impl KafkaMember {
@@ -103,12 +99,12 @@ impl KafkaMember {
         })
     }
 
-    fn full(&self, partition: &TopicPartition) -> String {
+    pub(super) fn full(&self, partition: &TopicPartition) -> String {
         self.cluster.full(&partition.topic)
     }
 
     /// A list for librdkafka.
-    fn list<'p>(&self, partitions: impl IntoIterator<Item = (&'p TopicPartition, i64)>) -> Result<TopicPartitionList, BusError> {
+    pub(super) fn list<'p>(&self, partitions: impl IntoIterator<Item = (&'p TopicPartition, i64)>) -> Result<TopicPartitionList, BusError> {
         let mut list = TopicPartitionList::new();
         for (partition, offset) in partitions {
             let added = list.add_partition_offset(&self.full(partition), partition.partition as i32, Offset::Offset(offset));
@@ -119,116 +115,6 @@ impl KafkaMember {
 
     fn owned_mut(&mut self, partition: &TopicPartition) -> Result<&mut Owned, BusError> {
         self.owned.get_mut(partition).ok_or_else(|| BusError::Fenced(format!("{} is not owned by this member", name(partition))))
-    }
-
-    // What the last event left to do, and what the group decided.
-
-    /// Does what the event before announced.
-    fn settle_phase(&mut self) -> Result<(), BusError> {
-        match self.phase {
-            Phase::Reading | Phase::Asking(_) => Ok(()),
-            Phase::Revoked { by_group: true } => self.give_up(),
-            Phase::Revoked { by_group: false } => {
-                self.phase = Phase::Asking(self.owned.keys().cloned().collect());
-                Ok(())
-            }
-            Phase::Assigned => self.begin_reading(),
-        }
-    }
-
-    fn give_up(&mut self) -> Result<(), BusError> {
-        self.owned.clear();
-        self.membership = None;
-        self.phase = Phase::Reading;
-        self.consumer.unassign().map_err(|error| meaning(&format!("group {}", self.group), &error))
-    }
-
-    fn begin_reading(&mut self) -> Result<(), BusError> {
-        let list = self.list(self.owned.iter().map(|(partition, owned)| (partition, owned.next)))?;
-        let what = format!("group {}", self.group);
-        self.consumer.assign(&list).map_err(|error| meaning(&what, &error))?;
-        self.phase = Phase::Reading;
-        let paused = self.list(self.owned.iter().filter(|(_, owned)| owned.is_paused).map(|(partition, owned)| (partition, owned.next)))?;
-        if paused.count() > 0 {
-            self.consumer.pause(&paused).map_err(|error| meaning(&what, &error))?;
-        }
-        Ok(())
-    }
-
-    /// The event that the group's decisions make now, if any.
-    fn decided(&mut self) -> Result<Option<Event>, BusError> {
-        if let Phase::Asking(partitions) = &self.phase {
-            let partitions = partitions.clone();
-            return self.assigned(&partitions);
-        }
-        if std::mem::take(&mut self.must_restart) && !self.owned.is_empty() {
-            return Ok(Some(self.revoked(false)));
-        }
-        match self.consumer.decision() {
-            None => Ok(None),
-            Some(Rebalance::Revoked) if self.owned.is_empty() => self.give_up().map(|()| None),
-            Some(Rebalance::Revoked) => Ok(Some(self.revoked(true))),
-            Some(Rebalance::Assigned(list, membership)) => {
-                self.membership = membership;
-                let partitions: Vec<_> =
-                    list.elements().iter().filter_map(|found| self.partition(found.topic(), found.partition())).collect();
-                self.phase = Phase::Asking(partitions.clone());
-                self.assigned(&partitions)
-            }
-        }
-    }
-
-    fn partition(&self, full: &str, partition: i32) -> Option<TopicPartition> {
-        Some(TopicPartition { topic: Arc::from(self.cluster.short(full)?), partition: u32::try_from(partition).ok()? })
-    }
-
-    fn revoked(&mut self, by_group: bool) -> Event {
-        self.waiting.clear();
-        self.refused = None;
-        self.phase = Phase::Revoked { by_group };
-        Event::Revoked(self.owned.keys().cloned().collect())
-    }
-
-    /// Asks where the group's positions are; `None` while an open transaction of the last owner keeps them unsettled.
-    fn assigned(&mut self, partitions: &[TopicPartition]) -> Result<Option<Event>, BusError> {
-        let Some(positions) = self.positions(partitions)? else { return Ok(None) };
-        self.checkpoints.clear();
-        self.waiting.clear();
-        let owned = |&next: &i64| Owned { next, committed: next, is_paused: false };
-        self.owned = positions.iter().map(|(partition, next)| (partition.clone(), owned(next))).collect();
-        self.phase = Phase::Assigned;
-        Ok(Some(Event::Assigned(positions)))
-    }
-
-    fn positions(&self, partitions: &[TopicPartition]) -> Result<Option<Vec<(TopicPartition, i64)>>, BusError> {
-        if partitions.is_empty() {
-            return Ok(Some(Vec::new()));
-        }
-        let list = self.list(partitions.iter().map(|partition| (partition, 0)))?;
-        let found = match self.consumer.committed_offsets(list, POSITIONS_WAIT) {
-            Ok(found) => found,
-            Err(error) if is_unsettled(&error) => return Ok(None),
-            Err(error) => return Err(meaning(&format!("the positions of group {}", self.group), &error)),
-        };
-        let starts = self.starts(partitions)?;
-        let mut positions = Vec::new();
-        for (partition, start) in partitions.iter().zip(starts) {
-            let Some(found) = found.find_partition(&self.full(partition), partition.partition as i32) else { return Ok(None) };
-            match (found.error(), found.offset()) {
-                (Err(error), _) if is_unsettled(&error) => return Ok(None),
-                (Err(error), _) => return Err(meaning(&name(partition), &error)),
-                (Ok(()), Offset::Offset(offset)) => positions.push((partition.clone(), offset)),
-                (Ok(()), _) => positions.push((partition.clone(), start)),
-            }
-        }
-        Ok(Some(positions))
-    }
-
-    /// The first offsets that are there.
-    fn starts(&self, partitions: &[TopicPartition]) -> Result<Vec<i64>, BusError> {
-        let names: Vec<_> = partitions.iter().map(|partition| (self.full(partition), partition.partition)).collect();
-        let asked: Vec<_> = names.iter().map(|(topic, partition)| (topic.as_str(), *partition)).collect();
-        self.cluster.all_offsets(&asked, Wanted::Earliest, Isolation::Committed)
     }
 
     // Reading.
@@ -338,8 +224,12 @@ impl Member for KafkaMember {
     fn poll(&mut self, wait: Duration) -> Result<Event, BusError> {
         let deadline = Instant::now() + wait;
         self.checkpoints.expire();
-        self.clear_doubt()?;
         self.settle_phase()?;
+        if let Err(error) = self.clear_doubt() {
+            // The group's decisions are heard all the same.
+            self.fill(Duration::ZERO);
+            return self.decided()?.ok_or(error);
+        }
         loop {
             if let Some(event) = self.decided()? {
                 return Ok(event);
@@ -383,7 +273,13 @@ impl Member for KafkaMember {
                 Some(error).filter(|_| !matches!(self.resolve(), Ok(true)))
             }
         };
-        refusal.map_or_else(|| Ok(self.committed(&step)), Err)
+        match refusal {
+            Some(error) => Err(error),
+            None => {
+                self.committed(&step);
+                Ok(())
+            }
+        }
     }
 
     fn checkpoint(&mut self, key: &str) -> Result<Option<Bytes>, BusError> {
@@ -419,12 +315,6 @@ impl Member for KafkaMember {
     }
 }
 
-fn name(partition: &TopicPartition) -> String {
+pub(super) fn name(partition: &TopicPartition) -> String {
     format!("topic {} partition {}", partition.topic, partition.partition)
-}
-
-/// Whether the last owner's transaction is still open, or the group's coordinator is on its way: ask again.
-fn is_unsettled(error: &KafkaError) -> bool {
-    let code = error.rdkafka_error_code();
-    matches!(code, Some(Code::UnstableOffsetCommit | Code::OperationTimedOut | Code::WaitingForCoordinator | Code::NotCoordinator))
 }

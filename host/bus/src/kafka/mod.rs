@@ -7,6 +7,7 @@
 //! * A topic's incarnation is the id that the cluster gave it.
 
 mod admin;
+mod assignment;
 mod checkpoints;
 mod cluster;
 mod errors;

@@ -1,7 +1,7 @@
 //! What can be set, and what it means for each librdkafka client.
 
 use crate::{BusError, RECORD_BYTES_MAX};
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use std::{collections::BTreeMap, time::Duration};
 
 /// Room in a record batch beside the largest record: Kafka's own framing.
@@ -83,6 +83,8 @@ impl KafkaOptions {
     /// A client that asks and administers.
     pub(super) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // Else rdkafka asks the `log` crate, which nobody listens to here.
+        config.set_log_level(if self.options.contains_key("debug") { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
         config.set("client.id", "tidemill");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("topic.metadata.propagation.max.ms", "5000");

@@ -118,10 +118,10 @@ impl Transactions {
         offsets: &TopicPartitionList,
         membership: &ConsumerGroupMetadata,
     ) -> Outcome {
-        if self.running.is_none() {
-            if let Err(error) = self.restart() {
-                return Outcome::Refused(error);
-            }
+        if self.running.is_none()
+            && let Err(error) = self.restart()
+        {
+            return Outcome::Refused(error);
         }
         let Some(running) = &self.running else { return Outcome::Refused(unavailable("a transactional producer", "there is none")) };
         let deadline = Instant::now() + STEP_MAX;
