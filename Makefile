@@ -40,8 +40,9 @@ lint: setup ## formatting, lints and docs
 
 .PHONY: bench
 bench: setup-test build ## every benchmark, or one: make bench BENCH=name
-	@$(CARGO) build -q -p tidemill-benches
-	@$(or $(CARGO_TARGET_DIR),target)/debug/tidemill-benches $(BENCH)
+	@$(TIDEMILL) plugin build benches/guests/five-columns >/dev/null
+	@$(CARGO) build -q --release -p tidemill -p tidemill-benches
+	@TIDEMILL_BIN=$(or $(CARGO_TARGET_DIR),target)/release/tidemill $(or $(CARGO_TARGET_DIR),target)/release/tidemill-benches $(BENCH)
 
 .PHONY: try-fresh
 try-fresh: ## the README's own commands in a fresh clone with nothing cached, as a new user would

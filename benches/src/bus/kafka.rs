@@ -1,0 +1,154 @@
+//! The Kafka bus against a plain loop of librdkafka with the same bytes and settings, on a real broker.
+
+use super::{CORPUS, HEADERS, KAFKA_CONSUME, KAFKA_PRODUCE, KEY, TOPIC, VALUE_BYTES, record, timestamp_ms, topic};
+use crate::{
+    harness::{interleave, skip},
+    table::{Row, Table},
+};
+use anyhow::{Context, ensure};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+use tidemill_bus::{
+    Bus, Start, TopicPartition,
+    kafka::{KafkaBus, KafkaOptions},
+};
+use tidemill_test_kafka::{Broker, Failure};
+
+const RECORDS: usize = 100_000;
+/// Nothing takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What is published at once, as an edge publishes: one record a request.
+const WINDOW: usize = 10_000;
+
+/// One after another: records acknowledged by the broker.
+pub fn kafka_produce(table: &mut Table) -> anyhow::Result<()> {
+    let broker = broker()?;
+    let (bus, plain) = (bus(&broker)?, producer(&broker)?);
+    let mut ours = || produce(&bus);
+    let mut theirs = || produce_plainly(&plain);
+    let [ours, theirs] = interleave([&mut ours, &mut theirs])?.map(|seconds| RECORDS as f64 / seconds);
+    let baseline = Some(("librdkafka", theirs));
+    table.add(&Row { name: KAFKA_PRODUCE, value: ours, unit: "records/s", baseline, n: RECORDS, corpus: CORPUS })
+}
+
+/// One partition from its beginning to its end.
+pub fn kafka_consume(table: &mut Table) -> anyhow::Result<()> {
+    let broker = broker()?;
+    let bus = bus(&broker)?;
+    produce(&bus)?;
+    let mut ours = || consume(&bus);
+    let mut theirs = || consume_plainly(&broker);
+    let [ours, theirs] = interleave([&mut ours, &mut theirs])?.map(|seconds| RECORDS as f64 / seconds);
+    let baseline = Some(("librdkafka", theirs));
+    table.add(&Row { name: KAFKA_CONSUME, value: ours, unit: "records/s", baseline, n: RECORDS, corpus: CORPUS })
+}
+
+fn broker() -> anyhow::Result<Broker> {
+    match Broker::start() {
+        Ok(broker) => Ok(broker),
+        Err(missing @ Failure::Missing(_)) => skip(missing.to_string()),
+        Err(failure) => Err(failure).context("Kafka"),
+    }
+}
+
+fn bus(broker: &Broker) -> anyhow::Result<KafkaBus> {
+    let bus = KafkaBus::connect(KafkaOptions { brokers: broker.address().to_owned(), ..KafkaOptions::default() })?;
+    bus.ensure_topics(&[topic(1)])?;
+    Ok(bus)
+}
+
+fn produce(bus: &KafkaBus) -> anyhow::Result<Duration> {
+    let value = vec![b'x'; VALUE_BYTES];
+    let (acked, acks) = mpsc::channel();
+    let wait = || acks.recv_timeout(PATIENCE).is_ok_and(|durable| durable);
+    let began = Instant::now();
+    for number in 0..RECORDS {
+        ensure!(number < WINDOW || wait(), "a record was refused");
+        let acked = acked.clone();
+        bus.publish(TOPIC, 0, record(number, &value), Box::new(move |result| acked.send(result.is_ok()).unwrap_or_default()));
+    }
+    ensure!((0..WINDOW).all(|_| wait()), "a record was refused");
+    Ok(began.elapsed())
+}
+
+/// The settings of the bus' own producer.
+fn producer(broker: &Broker) -> anyhow::Result<BaseProducer> {
+    let settings = [
+        ("bootstrap.servers", broker.address()),
+        ("enable.idempotence", "true"),
+        ("acks", "all"),
+        ("linger.ms", "5"),
+        ("message.max.bytes", "11534336"),
+        ("queue.buffering.max.messages", "10000000"),
+        ("queue.buffering.max.kbytes", "131072"),
+        ("compression.type", "none"),
+    ];
+    config(&settings).create().context("a producer")
+}
+
+fn config(settings: &[(&str, &str)]) -> ClientConfig {
+    settings.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+fn produce_plainly(producer: &BaseProducer) -> anyhow::Result<Duration> {
+    let value = vec![b'x'; VALUE_BYTES];
+    let began = Instant::now();
+    for number in 0..RECORDS {
+        let headers = HEADERS.iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(*value) }));
+        let mut record = BaseRecord::to(TOPIC).partition(0).timestamp(timestamp_ms(number)).key(KEY).payload(&value[..]).headers(headers);
+        while let Err((error, refused)) = producer.send(record) {
+            ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "{error}");
+            producer.poll(Duration::from_millis(1));
+            record = refused;
+        }
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(PATIENCE).context("flush")?;
+    Ok(began.elapsed())
+}
+
+fn consume(bus: &KafkaBus) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let mut reader = bus.reader(&TopicPartition { topic: TOPIC.into(), partition: 0 }, Start::Beginning)?;
+    let mut count = 0;
+    while count < RECORDS {
+        ensure!(began.elapsed() < PATIENCE, "{count} of {RECORDS} records came");
+        let batch = reader.poll(Duration::from_secs(1))?;
+        count += batch.map_or(0, |batch| batch.iter().filter(|(_, record)| record.value.len() == VALUE_BYTES).count());
+    }
+    Ok(began.elapsed())
+}
+
+/// The settings of the bus' own consumers.
+fn consume_plainly(broker: &Broker) -> anyhow::Result<Duration> {
+    let settings = [
+        ("bootstrap.servers", broker.address()),
+        ("group.id", "plain"),
+        ("fetch.wait.max.ms", "100"),
+        ("queued.max.messages.kbytes", "32768"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("isolation.level", "read_committed"),
+    ];
+    let began = Instant::now();
+    let consumer: BaseConsumer = config(&settings).create().context("a consumer")?;
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(TOPIC, 0, Offset::Beginning).context("a partition")?;
+    consumer.assign(&list).context("assign")?;
+    let mut count = 0;
+    while count < RECORDS {
+        ensure!(began.elapsed() < PATIENCE, "{count} of {RECORDS} records came");
+        let Some(message) = consumer.poll(Duration::from_secs(1)) else { continue };
+        count += usize::from(message.context("a message")?.payload_len() == VALUE_BYTES);
+    }
+    Ok(began.elapsed())
+}

@@ -1,0 +1,58 @@
+//! The decode stage without a bus: from raw records in memory to the records of a step.
+
+mod baseline;
+mod stage;
+mod verify;
+
+use crate::{
+    corpus::Corpus,
+    harness::interleave,
+    table::{Row, Table},
+};
+use anyhow::ensure;
+use baseline::{Naive, Sonic, Tape};
+
+pub use stage::Stage;
+
+pub const MAIN_PING: &str = "decode/main-ping";
+pub const DIRTY: &str = "decode/dirty";
+
+/// The whole stage against parsing alone (`bound`) and against the usual crates without extraction (`naive`).
+pub fn main_ping(table: &mut Table) -> anyhow::Result<()> {
+    let corpus = Corpus::pings()?;
+    let checked = verify::against_slow_path(&corpus, &verify::all_valid(corpus.len()))?;
+    let mut stage = Stage::new(&corpus.registry)?;
+    let (mut naive, mut tape, mut sonic) = (Naive::new(&corpus.schema), Tape::default(), Sonic::default());
+    let mut decode = || {
+        let run = stage.run(&corpus.batches)?;
+        ensure!(run.digest == checked, "a run has other outputs than the one that was compared with the slow path");
+        Ok(run.time)
+    };
+    let bodies = &corpus.bodies;
+    let [decode, naive, tape, sonic] =
+        interleave([&mut decode, &mut || naive.run(bodies), &mut || tape.run(bodies), &mut || sonic.run(bodies)])?;
+    let each_us = |seconds: f64| seconds / corpus.len() as f64 * 1e6;
+    eprintln!("bound: simd-json tape {:.1} us, sonic-rs Value {:.1} us", each_us(tape), each_us(sonic));
+    for (baseline, seconds) in [("naive", naive), ("bound", tape.min(sonic))] {
+        let baseline = Some((baseline, each_us(seconds)));
+        table.add(&Row { name: MAIN_PING, value: each_us(decode), unit: "us", baseline, n: corpus.len(), corpus: corpus.name })?;
+    }
+    Ok(())
+}
+
+/// One ping in ten faulty, against those of the same corpus that are not.
+pub fn dirty(table: &mut Table) -> anyhow::Result<()> {
+    let (corpus, expected) = Corpus::dirty()?;
+    let is_clean = |number: usize| matches!(expected[number].as_str(), "ok" | "duplicate");
+    let clean = corpus.only("main-pings-clean", is_clean);
+    let checked = verify::against_slow_path(&corpus, &expected)?;
+    let (mut stage, mut clean_stage) = (Stage::new(&corpus.registry)?, Stage::new(&corpus.registry)?);
+    let mut decode = || {
+        let run = stage.run(&corpus.batches)?;
+        ensure!(run.digest == checked, "a run has other outputs than the one that was compared with the slow path");
+        Ok(run.time)
+    };
+    let [dirty_s, clean_s] = interleave([&mut decode, &mut || Ok(clean_stage.run(&clean.batches)?.time)])?;
+    let (value, clean) = (dirty_s / corpus.len() as f64 * 1e6, clean_s / clean.len() as f64 * 1e6);
+    table.add(&Row { name: DIRTY, value, unit: "us", baseline: Some(("clean", clean)), n: corpus.len(), corpus: corpus.name })
+}

@@ -1,0 +1,106 @@
+//! The stage's core: fuel and limits on, GeoIP and the decoder plugin of the namespace, no bus, no compression.
+
+use crate::{harness::Pinned, paths};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tidemill_bus::{FetchedBatch, Step};
+use tidemill_pipeline::{
+    decode::{DecodeLimits, DecodeSettings, DecodeTopics, Decoder, DecoderPlugin, StepLimits, VersionPointers},
+    geo::CityDatabase,
+    status::LiveState,
+};
+use tidemill_runtime::Limits;
+use tidemill_schema::Registry;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The plugin that decodes documents of the namespace `telemetry`.
+const PLUGIN: &str = "plugins/moz-telemetry";
+
+/// A decoder, and the step that it fills as a worker does: until it is full.
+pub struct Stage {
+    decoder: Decoder,
+}
+
+/// A run.
+pub struct Ran {
+    /// Of decoding alone.
+    pub time: Duration,
+    /// Of all records that came out, in order.
+    pub digest: u64,
+}
+
+impl Stage {
+    /// Loads the plugin.
+    ///
+    /// # Errors
+    /// The plugin is not built.
+    pub fn new(registry: &Arc<Registry>) -> anyhow::Result<Self> {
+        // What compiling and first calls leave behind belongs to no core in particular.
+        let _pinned = Pinned::new()?;
+        Ok(Self { decoder: Decoder::new(&settings(registry)?)? })
+    }
+
+    /// Decodes all batches.
+    ///
+    /// # Errors
+    /// The decoder gave up.
+    pub fn run(&mut self, batches: &[FetchedBatch]) -> anyhow::Result<Ran> {
+        let mut digest = Xxh3::new();
+        let time = self.decode(batches, |step| hash(&mut digest, step))?;
+        Ok(Ran { time, digest: digest.digest() })
+    }
+
+    /// Decodes all batches and shows each full step; the time is that of decoding alone.
+    ///
+    /// # Errors
+    /// The decoder gave up.
+    pub fn decode(&mut self, batches: &[FetchedBatch], mut seen: impl FnMut(&Step)) -> anyhow::Result<Duration> {
+        let step_bytes_max = StepLimits::default().step_bytes_max;
+        let (mut step, mut time) = (Step::default(), Duration::ZERO);
+        for (number, batch) in (1..).zip(batches) {
+            let began = Instant::now();
+            self.decoder.decode_batch(batch, &mut step)?;
+            time += began.elapsed();
+            if step.bytes() >= step_bytes_max || number == batches.len() {
+                seen(&step);
+                step = Step::default();
+            }
+        }
+        Ok(time)
+    }
+}
+
+fn hash(digest: &mut Xxh3, step: &Step) {
+    for (to, records) in &step.publish {
+        digest.update(to.topic.as_bytes());
+        digest.update(&to.partition.to_le_bytes());
+        digest.update(records.bytes());
+    }
+}
+
+fn settings(registry: &Arc<Registry>) -> anyhow::Result<DecodeSettings> {
+    let city = paths::shared("data/geoip/GeoIP2-City-Test.mmdb");
+    Ok(DecodeSettings {
+        registry: Arc::clone(registry),
+        city: city.map(|path| open(&path)).transpose()?,
+        version_pointers: VersionPointers::default(),
+        plugins: vec![plugin()?],
+        limits: DecodeLimits::default(),
+        topics: DecodeTopics { raw_incarnation: "bench".into(), validated_partitions: 4, errors_partitions: 4 },
+        generation: 0,
+        epoch: 1,
+    })
+}
+
+fn open(path: &Path) -> anyhow::Result<Arc<CityDatabase>> {
+    Ok(Arc::new(CityDatabase::open(path)?))
+}
+
+fn plugin() -> anyhow::Result<DecoderPlugin> {
+    let plugin = paths::plugin(PLUGIN)?;
+    let status = LiveState::default().plugin(plugin.name(), "decoder", plugin.version());
+    Ok(DecoderPlugin { plugin, config: "{}".to_owned(), limits: Limits::default(), matcher: None, status })
+}

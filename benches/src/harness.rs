@@ -1,0 +1,110 @@
+//! Measuring: runs in turn on one core, best of some rounds.
+
+use anyhow::Context;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::time::Duration;
+
+/// Each run is made so often; the best counts, because what disturbs a run only ever makes it longer.
+pub const ROUNDS: usize = 5;
+
+/// A bench that cannot run here: why.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Skipped(String);
+
+/// Ends a bench that cannot run here.
+///
+/// # Errors
+/// Always: why.
+pub fn skip<T>(why: impl Into<String>) -> anyhow::Result<T> {
+    Err(Skipped(why.into()).into())
+}
+
+/// A run; it says itself how long the part took that is measured.
+pub type Run<'r> = &'r mut dyn FnMut() -> anyhow::Result<Duration>;
+
+/// Makes all runs in turn, some rounds, on one core, and answers the best of each in seconds.
+///
+/// # Errors
+/// The first error of a run.
+pub fn interleave<const N: usize>(mut runs: [Run<'_>; N]) -> anyhow::Result<[f64; N]> {
+    let _pinned = Pinned::new()?;
+    let mut best = [f64::INFINITY; N];
+    for _ in 0..ROUNDS {
+        for (run, best) in runs.iter_mut().zip(&mut best) {
+            *best = best.min(run()?.as_secs_f64());
+        }
+    }
+    Ok(best)
+}
+
+/// The best of one run, in seconds, on one core.
+///
+/// # Errors
+/// The run's.
+pub fn best(run: Run<'_>) -> anyhow::Result<f64> {
+    interleave([run]).map(|[best]| best)
+}
+
+/// Keeps this thread, and those that it starts, on one core for as long as it lives.
+pub struct Pinned {
+    before: CpuSet,
+}
+
+impl Pinned {
+    /// Pins to the last core that is allowed: interrupts are rather on the first.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn new() -> anyhow::Result<Self> {
+        let before = sched_getaffinity(None).context("the allowed cores")?;
+        let last = (0..CpuSet::MAX_CPU).rev().find(|&core| before.is_set(core)).unwrap_or(0);
+        let mut only = CpuSet::new();
+        only.set(last);
+        sched_setaffinity(None, &only).context("pinning to a core")?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // What was allowed before is allowed again.
+        let _ = sched_setaffinity(None, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_take_turns_and_the_best_counts() {
+        let order = std::cell::RefCell::new(String::new());
+        let run = |name: char, first_ms: u64| {
+            let (order, mut next_ms) = (&order, first_ms);
+            move || {
+                order.borrow_mut().push(name);
+                next_ms -= 1;
+                Ok(Duration::from_millis(next_ms))
+            }
+        };
+        let best = interleave([&mut run('a', 105), &mut run('b', 55)]).unwrap();
+        assert_eq!((order.into_inner().as_str(), best), ("ababababab", [0.1, 0.05]));
+    }
+
+    #[test]
+    fn a_failed_run_ends_it() {
+        let mut failing = || anyhow::bail!("no");
+        assert_eq!(best(&mut failing).unwrap_err().to_string(), "no");
+    }
+
+    #[test]
+    fn pinning_ends_with_its_guard() {
+        let cores = || (0..CpuSet::MAX_CPU).filter(|&core| sched_getaffinity(None).unwrap().is_set(core)).count();
+        let before = cores();
+        let pinned = Pinned::new().unwrap();
+        assert_eq!(cores(), 1);
+        drop(pinned);
+        assert_eq!(cores(), before);
+    }
+}
