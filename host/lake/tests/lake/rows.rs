@@ -239,7 +239,7 @@ fn value_of(kind: &tidemill_lake::columns::ColumnType, array: &arrow_array::Arra
         }
         T::Map(inner) => {
             let entries = array.as_map().value(row);
-            let (keys, values) = (entries.column(0).as_string::<i32>().clone(), entries.column(1).clone());
+            let (keys, values) = (entries.column(0).as_string::<i32>().clone(), std::sync::Arc::clone(entries.column(1)));
             Value::Object((0..entries.len()).map(|at| (keys.value(at).to_owned(), value_of(inner, &values, at))).collect())
         }
     }

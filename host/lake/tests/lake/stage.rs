@@ -97,7 +97,8 @@ fn a_store_that_fails_holds_its_own_positions() {
     for ending in [".parquet", ".json"] {
         let world = World::new();
         let files = FailingFiles::of(ending);
-        let lake = world.start_with(Arc::clone(&world.bus), Duration::from_millis(50), files.clone(), LakeLimits::default());
+        let lake =
+            world.start_with(Arc::clone(&world.bus), Duration::from_millis(50), Arc::<FailingFiles>::clone(&files), LakeLimits::default());
         world.orders(0, &["{}"; 8]);
         until("a failure", || lake.progress().tables.get(ORDER).is_some_and(|table| table.failures >= 2));
         let said = lake.progress().tables[ORDER].last_error.clone().expect("an error");
@@ -116,7 +117,7 @@ fn reading_pauses_while_memory_is_full_of_what_cannot_be_written() {
     let world = World::new();
     let files = FailingFiles::of(".parquet");
     let limits = LakeLimits { memory_bytes_max: 10_000, ..LakeLimits::default() };
-    let lake = world.start_with(Arc::clone(&world.bus), Duration::from_millis(50), files.clone(), limits);
+    let lake = world.start_with(Arc::clone(&world.bus), Duration::from_millis(50), Arc::<FailingFiles>::clone(&files), limits);
     for batch in 0..20 {
         world.orders(batch * 50, &["{}"; 50]);
     }
