@@ -1,6 +1,10 @@
 //! What the running host knows of itself, shared between the stages that write it and the API that shows it.
 
-use crate::graphs::{Alert, PluginGraphs, Ring};
+mod views;
+
+pub use views::{AlertView, ColumnView, GraphData, GraphView, PluginView};
+
+use crate::graphs::{Alert, PluginGraphs};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use std::{
@@ -12,6 +16,7 @@ use std::{
     time::Duration,
 };
 use tidemill_bus::{TopicInfo, TopicPartition};
+use views::{graph_data, graph_view};
 
 /// Alerts that are kept; older ones are in the `alerts` topic.
 pub const ALERTS_MAX: usize = 1_000;
@@ -94,92 +99,6 @@ pub struct Payload {
     pub time_ms: i64,
 }
 
-/// A plugin as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PluginView {
-    /// As configured.
-    pub name: String,
-    /// `decoder`, `analysis` or `output`.
-    pub kind: String,
-    /// Of the component.
-    pub version: String,
-    /// What it is doing.
-    pub state: PluginState,
-    /// See [`PluginStatus`], as for the next six.
-    pub messages_in: u64,
-    /// Messages and deliveries it returned.
-    pub messages_out: u64,
-    /// Rows refused.
-    pub rejected: u64,
-    /// Fuel of all calls.
-    pub fuel_total: u64,
-    /// Calls that failed.
-    pub traps: u64,
-    /// Instances made after the first.
-    pub restarts: u64,
-    /// Memory of its instances.
-    pub memory_bytes: u64,
-    /// Records between its positions and the end of its input.
-    pub lag: u64,
-    /// The longest time that one of its failing calls, with the recovery, held its worker, in milliseconds.
-    pub stall_ms_max: f64,
-    /// The counters that it adds to by `metric-add`.
-    pub metrics: BTreeMap<String, f64>,
-}
-
-/// A graph as the API lists it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GraphView {
-    /// Unique within the plugin.
-    pub title: String,
-    /// How many rows it holds.
-    pub rows: u32,
-    /// How wide a row is.
-    pub seconds_per_row: u32,
-    /// Its columns.
-    pub columns: Vec<ColumnView>,
-}
-
-/// A column as the API lists it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ColumnView {
-    /// Unique within the graph.
-    pub name: String,
-    /// For example `count`.
-    pub unit: String,
-    /// `sum`, `min` or `max`.
-    pub aggregation: &'static str,
-}
-
-/// A graph with its contents.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct GraphData {
-    /// The graph.
-    #[serde(flatten)]
-    pub graph: GraphView,
-    /// The beginning of the first row, seconds since 1970 UTC.
-    pub start: i64,
-    /// Rows by columns; null where there is no data.
-    pub data: Vec<Vec<Option<f64>>>,
-}
-
-/// An alert as the API shows it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AlertView {
-    /// Seconds since 1970 UTC, in event time.
-    pub time: f64,
-    /// Whose alert it is.
-    pub plugin: String,
-    /// Names the alert and its throttle.
-    pub id: String,
-    /// What raised it.
-    pub kind: String,
-    /// A sentence.
-    pub summary: String,
-    /// More.
-    pub detail: String,
-}
-
 impl LiveState {
     /// The status of a plugin, made where it is not there or of another version.
     pub fn plugin(&self, name: &str, kind: &str, version: &str) -> Arc<PluginStatus> {
@@ -205,13 +124,13 @@ impl LiveState {
     /// The graphs of a plugin.
     pub fn graphs(&self, plugin: &str) -> Vec<GraphView> {
         let graphs = self.graphs.read();
-        graphs.get(plugin).map(|found| found.graphs.values().map(|graph| view(&graph.ring)).collect()).unwrap_or_default()
+        graphs.get(plugin).map(|found| found.graphs.values().map(|graph| graph_view(&graph.ring)).collect()).unwrap_or_default()
     }
 
     /// A graph with its contents.
     pub fn graph(&self, plugin: &str, title: &str) -> Option<GraphData> {
         let graphs = self.graphs.read();
-        Some(data(&graphs.get(plugin)?.graphs.get(title)?.ring))
+        Some(graph_data(&graphs.get(plugin)?.graphs.get(title)?.ring))
     }
 
     /// Gives the graphs of a plugin to the stage that merges them; made where they are not there.
@@ -367,30 +286,6 @@ impl PluginStatus {
     }
 }
 
-impl AlertView {
-    fn of(alert: &Alert) -> Self {
-        let Alert { time_ns, plugin, id, kind, summary, detail, measured: _ } = alert.clone();
-        Self { time: time_ns as f64 / 1e9, plugin, id, kind, summary, detail }
-    }
-}
-
-fn view(ring: &Ring) -> GraphView {
-    let columns = ring.columns().iter().map(|column| ColumnView {
-        name: column.shape.name.clone(),
-        unit: column.shape.unit.clone(),
-        aggregation: column.shape.aggregation.name(),
-    });
-    let shape = ring.shape();
-    GraphView { title: shape.title.clone(), rows: shape.rows, seconds_per_row: shape.seconds_per_row, columns: columns.collect() }
-}
-
-fn data(ring: &Ring) -> GraphData {
-    let head = ring.head().unwrap_or(0);
-    let first = head - i64::from(ring.shape().rows) + 1;
-    let row = |row| (0..ring.columns().len()).map(|column| ring.cell(column, row)).collect();
-    GraphData { graph: view(ring), start: first * i64::from(ring.shape().seconds_per_row), data: (first..=head).map(row).collect() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -441,7 +336,7 @@ mod tests {
         plugin.set_position(&place(7), Some(0));
         let topic =
             TopicInfo { name: "validated".into(), partitions: vec![OffsetRange { start: 0, end: 15 }, OffsetRange { start: 0, end: 9 }] };
-        assert_eq!(live.plugins(&[topic.clone()])[0].lag, 10);
+        assert_eq!(live.plugins(std::slice::from_ref(&topic))[0].lag, 10);
         plugin.set_position(&place(0), None);
         assert_eq!(live.plugins(&[topic])[0].lag, 0);
         assert!(Arc::ptr_eq(&plugin, &live.plugin("p", "analysis", "1")));

@@ -79,7 +79,7 @@ impl Slot {
         let batch = Batch { partition: self.place.partition, rows: rows.len() as u32, now_ms, columns };
         match self.call(context, |guest, kind| match kind {
             Kind::Output => guest.write(&batch).map(Answer::Deliveries),
-            _ => guest.process(&batch).and_then(checked).map(Answer::Found),
+            _ => guest.process(&batch).and_then(checked).map(|found| Answer::Found(Box::new(found))),
         }) {
             Ok(answer) => {
                 self.settle_rows(&rows, answer, context);

@@ -9,6 +9,7 @@ mod driver;
 mod emit;
 mod guest;
 mod poison;
+mod progress;
 mod saved;
 mod settle;
 mod slot;

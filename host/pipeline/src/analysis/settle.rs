@@ -33,7 +33,7 @@ const ALERT_IDS_MAX: usize = 4_096;
 /// What a call answered.
 pub enum Answer {
     /// An analysis plugin.
-    Found(Found),
+    Found(Box<Found>),
     /// An output plugin.
     Deliveries(Vec<Delivery>),
 }
@@ -97,7 +97,7 @@ impl Slot {
         self.settled(rows);
         let now_ms = self.settled_watermark_ms.unwrap_or(0);
         match answer {
-            Answer::Found(found) => self.stage_found(rows, now_ms, found, context),
+            Answer::Found(found) => self.stage_found(rows, now_ms, *found, context),
             Answer::Deliveries(deliveries) => self.stage_deliveries(rows, deliveries, context),
         }
     }

@@ -339,6 +339,9 @@ impl DeliverWorker {
 
     fn begin_anew(&mut self) {
         for (place, lane) in &mut self.lanes {
+            if lane.paused && self.member.pause(place, false).is_err() {
+                tracing::warn!(plugin = self.options.plugin, partition = place.partition, "the partition could not be resumed");
+            }
             *lane = Lane::new(lane.committed);
             // A partition that is not ours any more is revoked by the next poll.
             if let Err(error) = self.member.seek(place, lane.committed) {

@@ -17,8 +17,7 @@ use tidemill_runtime::CallErrorKind;
 #[test]
 fn every_hundredth_message_is_poison_and_nothing_else_is_lost() {
     let house = House::new(2);
-    let trapping =
-        Scripted::new("trapping", &house, |seen| if seen.number % 100 == 99 { Err(CallErrorKind::Trap) } else { Ok(echo(seen)) });
+    let trapping = Scripted::new("trapping", &house, |seen| if seen.number % 100 == 99 { Err(CallErrorKind::Trap) } else { echo(seen) });
     let neighbour = Scripted::new("neighbour", &house, |_| Ok(()));
     house.publish("validated", 0..1_000);
     let mut worker = house.analysis(&[&trapping, &neighbour]);
@@ -58,7 +57,7 @@ fn a_failure_that_does_not_come_back_rejects_nothing() {
     let once = Arc::new(AtomicBool::new(true));
     let flaky = Scripted::new("flaky", &house, move |seen| {
         let fails = seen.number == 57 && once.swap(false, Ordering::Relaxed);
-        if fails { Err(CallErrorKind::Trap) } else { Ok(echo(seen)) }
+        if fails { Err(CallErrorKind::Trap) } else { echo(seen) }
     });
     house.publish("validated", 0..100);
     let mut worker = house.analysis(&[&flaky]);
@@ -76,7 +75,7 @@ fn fuel_is_a_verdict_on_a_row_never_on_a_batch() {
     // A call can pay for ten rows; row 42 is too expensive alone.
     let hungry = Scripted::new("hungry", &house, |seen| {
         let is_out = seen.row >= 10 || seen.number == 42;
-        if is_out { Err(CallErrorKind::Fuel { limit: 10 }) } else { Ok(echo(seen)) }
+        if is_out { Err(CallErrorKind::Fuel { limit: 10 }) } else { echo(seen) }
     });
     house.publish("validated", 0..200);
     let mut worker = house.analysis(&[&hungry]);
@@ -90,7 +89,7 @@ fn fuel_is_a_verdict_on_a_row_never_on_a_batch() {
 fn a_plugin_that_always_fails_rests_and_its_neighbour_goes_on() {
     let house = House::new(1);
     let hopeless = Scripted::new("hopeless", &house, |_| Err(CallErrorKind::Fuel { limit: 1 }));
-    let neighbour = Scripted::new("neighbour", &house, |seen| Ok(echo(seen)));
+    let neighbour = Scripted::new("neighbour", &house, echo);
     house.publish("validated", 0..500);
     let mut worker = house.analysis(&[&hopeless, &neighbour]);
     for _ in 0..60 {
@@ -118,7 +117,7 @@ fn a_plugin_that_always_fails_rests_and_its_neighbour_goes_on() {
 #[test]
 fn a_state_that_cannot_be_saved_takes_its_outputs_back() {
     let house = House::new(1);
-    let plugin = Scripted::new("echo", &house, |seen| Ok(echo(seen)));
+    let plugin = Scripted::new("echo", &house, echo);
     house.publish("validated", 0..100);
     let mut worker = house.analysis(&[&plugin]);
     plugin.fails_to_save.store(5, Ordering::Relaxed);
@@ -130,7 +129,7 @@ fn a_state_that_cannot_be_saved_takes_its_outputs_back() {
 #[test]
 fn an_instance_that_cannot_be_made_is_tried_again() {
     let house = House::new(1);
-    let plugin = Scripted::new("echo", &house, |seen| Ok(echo(seen)));
+    let plugin = Scripted::new("echo", &house, echo);
     house.publish("validated", 0..10);
     let mut worker = house.analysis(&[&plugin]);
     plugin.fails_to_open.store(10, Ordering::Relaxed);
@@ -174,7 +173,7 @@ fn steps_that_fail_are_done_again_exactly_once() {
     let mut house = House::new(2);
     let commits = Arc::new(Mutex::new(VecDeque::from([true, false, true, true, false, true])));
     house.bus = Arc::new(FlakyBus { inner: Arc::clone(&house.bus), commits: Arc::clone(&commits) });
-    let plugin = Scripted::new("echo", &house, |seen| if seen.number == 33 { Err(CallErrorKind::Trap) } else { Ok(echo(seen)) });
+    let plugin = Scripted::new("echo", &house, |seen| if seen.number == 33 { Err(CallErrorKind::Trap) } else { echo(seen) });
     for part in 0..4 {
         house.publish("validated", part * 50..(part + 1) * 50);
         let mut worker = house.analysis(&[&plugin]);

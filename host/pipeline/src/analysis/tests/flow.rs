@@ -8,9 +8,8 @@ use tidemill_runtime::{self as runtime, Scope};
 fn each_row_is_seen_once_and_what_it_made_has_a_source() {
     let house = House::new(3);
     let plugin = Scripted::new("echo", &house, |seen| {
-        echo(seen);
-        echo(seen);
-        Ok(())
+        echo(seen)?;
+        echo(seen)
     });
     house.publish("validated", 0..50);
     house.publish("errors", 50..60);
@@ -32,7 +31,7 @@ fn in_batches(rows_max: u32) -> (Vec<i64>, (u64, i64)) {
     let house = House::new(2);
     let plugin = Scripted {
         tick_ms: 1_000,
-        ..Scripted::new("echo", &house, |seen| if seen.number % 7 == 3 { Err(runtime::CallErrorKind::Trap) } else { Ok(echo(seen)) })
+        ..Scripted::new("echo", &house, |seen| if seen.number % 7 == 3 { Err(runtime::CallErrorKind::Trap) } else { echo(seen) })
     };
     let plugin = Scripted { tick: Arc::new(|now_ms, count, found| emit(found, u32::MAX, count as i64, now_ms * 1_000_000)), ..plugin };
     let mut state = (0, 0);
@@ -58,7 +57,7 @@ fn results_do_not_depend_on_batches() {
 fn a_worker_that_dies_between_steps_loses_and_repeats_nothing() {
     for die_after in [1, 2, 3, 5, 8, 13] {
         let house = House::new(2);
-        let plugin = Scripted::new("echo", &house, |seen| Ok(echo(seen)));
+        let plugin = Scripted::new("echo", &house, echo);
         house.publish("validated", 0..300);
         let mut worker = house.analysis(&[&plugin]);
         for turn in 0..die_after {
@@ -77,7 +76,7 @@ fn a_worker_that_dies_between_steps_loses_and_repeats_nothing() {
 fn a_plugin_that_was_away_gets_what_it_missed_and_a_new_one_begins_at_the_groups_position() {
     let house = House::new(2);
     let first = Scripted::new("first", &house, |_| Ok(()));
-    let away = Scripted::new("away", &house, |seen| Ok(echo(seen)));
+    let away = Scripted::new("away", &house, echo);
     house.publish("validated", 0..100);
     house.drain(&mut house.analysis(&[&first, &away]));
     house.publish("validated", 100..200);
@@ -116,7 +115,7 @@ fn ticks_follow_the_partitions_time_and_the_clock_in_silence() {
 #[test]
 fn a_stateless_plugin_has_one_instance_for_all_partitions() {
     let house = House::new(4);
-    let plugin = Scripted { scope: Scope::Stateless, ..Scripted::new("echo", &house, |seen| Ok(echo(seen))) };
+    let plugin = Scripted { scope: Scope::Stateless, ..Scripted::new("echo", &house, echo) };
     house.publish("validated", 0..100);
     house.drain(&mut house.analysis(&[&plugin]));
     assert_eq!(house.numbers("derived"), (0..100).collect::<Vec<_>>());
