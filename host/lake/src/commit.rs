@@ -138,10 +138,10 @@ impl Table {
     /// After the columns were added they are there.
     fn renew_layout(&mut self) {
         let Some(opened) = self.opened.as_ref().filter(|opened| opened.layout.adds_columns) else { return };
-        if let Ok(layout) = self.layout(opened.state.as_ref()) {
-            if let Some(opened) = &mut self.opened {
-                opened.layout = Arc::new(layout);
-            }
+        if let Ok(layout) = self.layout(opened.state.as_ref())
+            && let Some(opened) = &mut self.opened
+        {
+            opened.layout = Arc::new(layout);
         }
     }
 

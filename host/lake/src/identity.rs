@@ -63,10 +63,10 @@ impl Identities {
         let source = record.header(SOURCE_HEADER).and_then(Source::parse);
         let source = source.unwrap_or(Source { producer: "unknown", incarnation: "", partition: 0, offset, n: 0 });
         let Source { producer, incarnation, partition, offset, n } = source;
-        if let Some((series, app_id)) = &self.latest {
-            if (&*series.0, &*series.1, series.2) == (producer, incarnation, partition) {
-                return Identity { app_id: Arc::clone(app_id), offset, n };
-            }
+        if let Some((series, app_id)) = &self.latest
+            && (&*series.0, &*series.1, series.2) == (producer, incarnation, partition)
+        {
+            return Identity { app_id: Arc::clone(app_id), offset, n };
         }
         let series = (producer.into(), incarnation.into(), partition);
         let app_id = self.app_id(&series);
