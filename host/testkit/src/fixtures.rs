@@ -72,7 +72,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Fixture>, FixtureError> {
 
 fn walk(folder: &Path, found: &mut Vec<Fixture>) -> Result<(), FixtureError> {
     let io = |source| FixtureError::Io { path: folder.to_owned(), source };
-    let mut entries = std::fs::read_dir(folder).map_err(io)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(io)?;
+    let mut entries =
+        std::fs::read_dir(folder).map_err(io)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(io)?;
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -120,7 +121,10 @@ mod tests {
     #[test]
     fn names_say_everything() {
         let found = parse_name(Path::new("/x/eng-workflow/hgpush.1.diffstat_null.pass.json")).unwrap();
-        assert_eq!((found.namespace.as_str(), found.doctype.as_str(), found.version, found.verdict), ("eng-workflow", "hgpush", 1, Verdict::Pass));
+        assert_eq!(
+            (found.namespace.as_str(), found.doctype.as_str(), found.version, found.verdict),
+            ("eng-workflow", "hgpush", 1, Verdict::Pass)
+        );
         for name in ["/x/n/a.json", "/x/n/a.b.c.pass.json", "/x/n/a.1.c.maybe.json", "/x/n/a.1.c.pass.more.json", "/x/n/a.1.schema.json"] {
             assert!(parse_name(Path::new(name)).is_none(), "{name}");
         }

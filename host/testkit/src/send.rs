@@ -101,7 +101,13 @@ impl Sender {
         url.set_path(path);
         url.set_query(query);
         let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        let request = self.client.post(url).header("Content-Type", "application/json; charset=UTF-8").header("Content-Encoding", "gzip").header("Date", date).body(body);
+        let request = self
+            .client
+            .post(url)
+            .header("Content-Type", "application/json; charset=UTF-8")
+            .header("Content-Encoding", "gzip")
+            .header("Date", date)
+            .body(body);
         match request.send().await {
             Ok(response) => {
                 let status = response.status().as_u16();
@@ -157,7 +163,15 @@ mod tests {
     use crate::Verdict;
 
     fn fixture(namespace: &str, body: &str) -> Fixture {
-        Fixture { path: "x".into(), namespace: namespace.into(), doctype: "main".into(), version: 4, name: "n".into(), verdict: Verdict::Pass, body: body.into() }
+        Fixture {
+            path: "x".into(),
+            namespace: namespace.into(),
+            doctype: "main".into(),
+            version: 4,
+            name: "n".into(),
+            verdict: Verdict::Pass,
+            body: body.into(),
+        }
     }
 
     #[test]
