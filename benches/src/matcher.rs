@@ -22,10 +22,10 @@ const MATCHERS: [&str; 16] = [
     "Type == 'validated' || Type == 'error'",
     "Logger == 'telemetry' && Fields[sampleId] < 10",
     "Logger == 'pioneer-study'",
-    "Type =~ /^fxa\\.account/",
-    "Type =~ /^app\\./ && Severity < 4",
+    "Type =~ '^fxa%.account'",
+    "Type =~ '^app%.' && Severity < 4",
     "Fields[status] >= 500",
-    "Fields[request] =~ /recovery_key/",
+    "Fields[request] =~ 'recovery_key'",
     "Hostname == 'edge-1' && Severity <= 3",
     "Fields[geoCountry] == 'DE' || Fields[geoCountry] == 'FR'",
 ];

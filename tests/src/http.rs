@@ -123,8 +123,11 @@ fn read_chunks(stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The first line and the headers, names in lower case; `None` where the peer hung up before them.
-pub(crate) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<(String, Vec<(String, String)>)>> {
+/// The first line and the headers, names in lower case.
+pub(crate) type Head = (String, Vec<(String, String)>);
+
+/// Reads a head; `None` where the peer hung up before them.
+pub(crate) fn read_head(stream: &mut impl BufRead) -> io::Result<Option<Head>> {
     let mut first = String::new();
     if stream.read_line(&mut first)? == 0 {
         return Ok(None);

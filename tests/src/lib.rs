@@ -15,7 +15,7 @@ mod topics;
 pub use http::{Answer, Connection, get_json, raw_exchange};
 pub use lake::{Lake, Table};
 pub use load::{Acknowledged, Load, post_all};
-pub use ping::{Ping, gunzip, new_id};
+pub use ping::{Ping, new_id};
 pub use platform::{Ended, Platform};
 pub use setup::{BusSetup, Setup, component, kafka, plugin, root, run, run_with, shared_data, tidemill};
 pub use sink::{HttpSink, Received};

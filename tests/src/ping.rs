@@ -1,6 +1,5 @@
 //! A ping as a client sends it.
 
-use std::io;
 use tidemill_testkit::Fixture;
 
 /// A request to the edge.
@@ -46,14 +45,4 @@ impl Ping {
         self.body = tidemill_testkit::compress(&self.body);
         self.with("Content-Encoding", "gzip")
     }
-}
-
-/// Undoes gzip, by Python, which has nothing in common with the platform.
-///
-/// # Errors
-/// When Python cannot be run or the data is not gzip.
-pub fn gunzip(body: &[u8]) -> io::Result<Vec<u8>> {
-    let script = "import sys,gzip; sys.stdout.buffer.write(gzip.decompress(sys.stdin.buffer.read()))";
-    let output = crate::run_with("python3", &["-c", script], body);
-    if output.status.success() { Ok(output.stdout) } else { Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned())) }
 }

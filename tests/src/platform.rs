@@ -144,6 +144,7 @@ impl Platform {
             thread::sleep(Duration::from_millis(10));
         }
         let _ = child.kill();
+        let _ = child.wait();
         panic!("it did not end within a minute of SIGTERM");
     }
 

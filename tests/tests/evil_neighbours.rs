@@ -7,7 +7,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use tidemill_tests::{BusSetup, Connection, HttpSink, Ping, Platform, Setup, component, field, plugin, post_all, tap};
+use tidemill_tests::{BusSetup, Connection, HttpSink, Lake, Ping, Platform, Setup, component, field, plugin, post_all, tap};
 
 const PINGS: u64 = 3_000;
 /// What one call may use, as the runtime's limits say.
@@ -36,6 +36,18 @@ fn evil_neighbours() {
     check_neighbours(&platform, &sink, &pings);
     print_stall(&platform);
     assert_eq!(platform.terminate().code, Some(0));
+    check_lake(test, &platform);
+}
+
+/// The errors are in the lake too, each with the plugin's name; the pings themselves are valid rows.
+fn check_lake(test: &str, platform: &Platform) {
+    let Some(lake) = Lake::read(test, &platform.lake(), &[]) else { return };
+    let errors = &lake.tables["errors"];
+    for (name, _, every, kind) in EVILS {
+        let rows = errors.plugins.iter().zip(&errors.error_types).filter(|(plugin, found)| *plugin == name && *found == kind).count();
+        assert_eq!(rows, poisoned(every).len(), "{name} in the lake");
+    }
+    assert_eq!(lake.documents().len() as u64, PINGS);
 }
 
 fn make(number: u64) -> Ping {

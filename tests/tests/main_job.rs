@@ -142,7 +142,7 @@ fn synthetic() -> Vec<Sent> {
 fn made(number: usize, fixture: &Fixture) -> Sent {
     let kind = format!("{}/{}", fixture.namespace, fixture.doctype);
     let mut sent =
-        Sent { ping: Ping::recorded(fixture), kind, is_recorded: false, has_address: number % 3 == 0, belongs: belongs(fixture) };
+        Sent { ping: Ping::recorded(fixture), kind, is_recorded: false, has_address: number.is_multiple_of(3), belongs: belongs(fixture) };
     let broken = |body: &[u8]| Ping { body: body.to_vec(), ..Ping::recorded(fixture) };
     match number % 100 {
         13 => (sent.ping, sent.belongs) = (broken(&fixture.body[..fixture.body.len() / 2]), Belongs::Error("json")),
@@ -155,7 +155,7 @@ fn made(number: usize, fixture: &Fixture) -> Sent {
             sent.ping = Ping::new(|id| format!("/submit/web/page-load/one/{id}"), b"{}");
             (sent.kind, sent.belongs) = (String::new(), Belongs::Error("uri"));
         }
-        _ if number % 2 == 0 => sent.ping = sent.ping.gzip(),
+        _ if number.is_multiple_of(2) => sent.ping = sent.ping.gzip(),
         _ => {}
     }
     if sent.has_address {

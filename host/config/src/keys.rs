@@ -59,7 +59,12 @@ pub const KEYS: &[Key] = &[
     key("bus.kind", Kind::OneOf(&["embedded", "kafka"]), "\"embedded\"", "The log in data_dir, or a Kafka cluster."),
     key("bus.partitions", Kind::Integer(1), "4", "Partitions of topics that are created; an existing topic keeps its own number."),
     key("bus.topic_prefix", Kind::Text, "\"\"", "In front of every topic's name."),
-    key("bus.step_ms", Kind::Integer(1), "100", "How long a step (outputs, state and positions, all or nothing) collects, in milliseconds."),
+    key(
+        "bus.step_ms",
+        Kind::Integer(1),
+        "100",
+        "How long a step (outputs, state and positions, all or nothing) collects, in milliseconds.",
+    ),
     key("bus.compression", Kind::Text, "\"zstd:1\"", "Of validated, derived and errors: none, lz4 or zstd:LEVEL."),
     key("bus.kafka.brokers", Kind::Text, "\"127.0.0.1:9092\"", "host:port of the brokers, with commas."),
     key("bus.kafka.options", Kind::Table, "{}", "Any librdkafka key, as text."),
@@ -97,5 +102,10 @@ pub const PLUGIN_KEYS: &[Key] = &[
     key("matcher", Kind::Text, "\"\"", "Narrows what the plugin itself subscribes to."),
     key("config", Kind::Any, "{}", "Handed to the plugin as JSON."),
     key("limits", Kind::Any, "{}", "The runtime's limits, by name."),
-    key("allow", Kind::Any, "{}", "What deliveries may reach: http = [\"host:port\"], topics = [..], folder = \"..\"; nothing unless named."),
+    key(
+        "allow",
+        Kind::Any,
+        "{}",
+        "What deliveries may reach: http = [\"host:port\"], topics = [..], folder = \"..\"; nothing unless named.",
+    ),
 ];

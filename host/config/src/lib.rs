@@ -9,7 +9,7 @@ mod model;
 mod schema;
 mod suggest;
 
-pub use keys::{Key, KEYS, Kind, PLUGIN_KEYS};
+pub use keys::{KEYS, Key, Kind, PLUGIN_KEYS};
 pub use load::{ConfigError, Loaded, Origin, load};
 pub use model::{Allow, Bus, BusKind, Config, Embedded, GeoIp, Http, Kafka, Lake, Log, LogFormat, Plugin, Role, Schemas};
 pub use schema::json_schema;

@@ -177,7 +177,11 @@ impl Loading {
         match Config::deserialize_from(self.values.clone()) {
             Ok(config) => {
                 self.errors.extend(duplicate_names(&config));
-                if self.errors.is_empty() { Ok(Loaded { config, values: self.values, origins: self.origins }) } else { Err(ConfigError(self.errors)) }
+                if self.errors.is_empty() {
+                    Ok(Loaded { config, values: self.values, origins: self.origins })
+                } else {
+                    Err(ConfigError(self.errors))
+                }
             }
             Err(error) => Err(ConfigError(vec![error])),
         }
@@ -207,7 +211,8 @@ fn is_section(path: &str) -> bool {
 fn unknown<'a>(place: &str, path: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
     let last = path.rsplit('.').next().unwrap_or(path);
     let meant = nearest(path, known.clone()).or_else(|| {
-        let named: Vec<&str> = known.filter(|key| nearest(last, std::iter::once(key.rsplit('.').next().unwrap_or(key))).is_some()).collect();
+        let named: Vec<&str> =
+            known.filter(|key| nearest(last, std::iter::once(key.rsplit('.').next().unwrap_or(key))).is_some()).collect();
         named.first().copied()
     });
     let hint = meant.map_or_else(|| "`tidemill config schema` lists the keys".to_owned(), |meant| format!("did you mean {meant}?"));
@@ -244,8 +249,12 @@ fn mistake(kind: Kind, value: &Value) -> Option<String> {
             Some(text) if choices.contains(&text) => None,
             _ => Some(format!("must be one of {}, not {value}", choices.join(", "))),
         },
-        Kind::Table => (!value.as_table().is_some_and(|table| table.values().all(Value::is_str))).then(|| "must be a table of texts".to_owned()),
-        Kind::TableOfTexts => (!value.as_table().is_some_and(|table| table.values().all(is_texts))).then(|| "must be a table of lists of texts".to_owned()),
+        Kind::Table => {
+            (!value.as_table().is_some_and(|table| table.values().all(Value::is_str))).then(|| "must be a table of texts".to_owned())
+        }
+        Kind::TableOfTexts => {
+            (!value.as_table().is_some_and(|table| table.values().all(is_texts))).then(|| "must be a table of lists of texts".to_owned())
+        }
         Kind::Any => (!value.is_table()).then(|| "must be a table".to_owned()),
     }
 }
@@ -310,13 +319,22 @@ mod tests {
     fn mistakes_say_what_where_and_what_to_do() {
         let errors = [
             ("[bus]\npartition = 3", "t.toml: unknown key bus.partition: did you mean bus.partitions?"),
-            ("[bus]\npartitions = 0", "bus.partitions must be a whole number of at least 1, not 0: Partitions of topics that are created; an existing topic keeps its own number."),
+            (
+                "[bus]\npartitions = 0",
+                "bus.partitions must be a whole number of at least 1, not 0: Partitions of topics that are created; an existing topic keeps its own number.",
+            ),
             ("[bus]\nkind = \"redis\"", "bus.kind must be one of embedded, kafka, not \"redis\": The log in data_dir, or a Kafka cluster."),
             ("roles = [\"edge\", \"lakes\"]", "roles has no \"lakes\": edge, decode, analysis, output, lake"),
             ("bus = 3", "t.toml: bus is a section, not a value"),
             ("[[plugins]]\nname = \"a\"", "t.toml: plugins[0] has no component: every plugin needs one"),
-            ("[[plugins]]\nname = \"a\"\ncomponent = \"a.wasm\"\nmatche = \"TRUE\"", "t.toml: unknown key plugins[0].matche: did you mean matcher?"),
-            ("[[plugins]]\nname = \"a\"\ncomponent = \"a.wasm\"\n[[plugins]]\nname = \"a\"\ncomponent = \"b.wasm\"", "two plugins are called a: a name must be unique"),
+            (
+                "[[plugins]]\nname = \"a\"\ncomponent = \"a.wasm\"\nmatche = \"TRUE\"",
+                "t.toml: unknown key plugins[0].matche: did you mean matcher?",
+            ),
+            (
+                "[[plugins]]\nname = \"a\"\ncomponent = \"a.wasm\"\n[[plugins]]\nname = \"a\"\ncomponent = \"b.wasm\"",
+                "two plugins are called a: a name must be unique",
+            ),
         ];
         for (text, expected) in errors {
             assert_eq!(check(text, &[]).unwrap_err(), expected, "{text}");
@@ -325,7 +343,11 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_the_file() {
-        let config = check("[bus]\nstep_ms = 50\npartitions = 2", &[("TIDEMILL_BUS__STEP_MS", "70"), ("TIDEMILL_ROLES", "edge, decode"), ("TIDEMILL_URL", "x")]).unwrap();
+        let config = check(
+            "[bus]\nstep_ms = 50\npartitions = 2",
+            &[("TIDEMILL_BUS__STEP_MS", "70"), ("TIDEMILL_ROLES", "edge, decode"), ("TIDEMILL_URL", "x")],
+        )
+        .unwrap();
         assert_eq!((config.bus.step_ms, config.bus.partitions), (70, 2));
         assert_eq!(config.roles, [Role::Edge, Role::Decode]);
         let error = check("", &[("TIDEMILL_BUS__STEPMS", "70")]).unwrap_err();
@@ -336,7 +358,8 @@ mod tests {
 
     #[test]
     fn relative_paths_are_relative_to_the_file() {
-        let config = check("data_dir = \"d\"\n[[plugins]]\nname = \"a\"\ncomponent = \"a.wasm\"\nallow = { folder = \"out\" }", &[]).unwrap();
+        let config =
+            check("data_dir = \"d\"\n[[plugins]]\nname = \"a\"\ncomponent = \"a.wasm\"\nallow = { folder = \"out\" }", &[]).unwrap();
         assert!(config.data_dir.is_absolute() && config.data_dir.ends_with("d"));
         assert!(config.plugins[0].component.is_absolute());
         assert!(config.plugins[0].allow.folder.as_ref().is_some_and(|folder| folder.is_absolute()));

@@ -48,7 +48,9 @@ pub async fn graph(State(control): State<Control>, Path((name, title)): Path<(St
 pub async fn payloads(State(control): State<Control>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
     control.live.find_plugin(&name).ok_or_else(|| no_plugin(&name))?;
     let found = control.live.payloads(&name);
-    let list = found.iter().map(|(name, payload)| json!({"name": name, "media_type": payload.media_type, "bytes": payload.data.len(), "time": payload.time_ms}));
+    let list = found.iter().map(
+        |(name, payload)| json!({"name": name, "media_type": payload.media_type, "bytes": payload.data.len(), "time": payload.time_ms}),
+    );
     Ok(Json(list.collect()))
 }
 
@@ -70,7 +72,8 @@ pub async fn alerts(State(control): State<Control>) -> Json<Vec<AlertView>> {
 
 pub async fn streams(State(control): State<Control>) -> Result<Json<Value>, Problem> {
     let found = ask(&control.bus, |bus| Ok((bus.topics()?, bus.group_positions()?))).await?;
-    let (topics, positions): (Vec<TopicInfo>, Vec<GroupPosition>) = found.map_err(|error: tidemill_bus::BusError| Problem::unavailable(error))?;
+    let (topics, positions): (Vec<TopicInfo>, Vec<GroupPosition>) =
+        found.map_err(|error: tidemill_bus::BusError| Problem::unavailable(error))?;
     let mut groups: BTreeMap<(&str, u32), Vec<&GroupPosition>> = BTreeMap::new();
     for position in &positions {
         groups.entry((&position.partition.topic, position.partition.partition)).or_default().push(position);
@@ -81,7 +84,8 @@ pub async fn streams(State(control): State<Control>) -> Result<Json<Value>, Prob
 fn stream(topic: &TopicInfo, groups: &BTreeMap<(&str, u32), Vec<&GroupPosition>>) -> Value {
     let partitions = topic.partitions.iter().enumerate().map(|(number, range)| {
         let found = groups.get(&(&*topic.name, number as u32)).map(Vec::as_slice).unwrap_or_default();
-        let groups = found.iter().map(|found| json!({"group": found.group, "position": found.position, "lag": (range.end - found.position).max(0)}));
+        let groups =
+            found.iter().map(|found| json!({"group": found.group, "position": found.position, "lag": (range.end - found.position).max(0)}));
         json!({"partition": number, "start": range.start, "end": range.end, "groups": groups.collect::<Vec<_>>()})
     });
     json!({"topic": topic.name, "partitions": partitions.collect::<Vec<_>>()})

@@ -39,7 +39,8 @@ pub struct TapQuery {
 
 /// `GET /api/v1/tap/TOPIC?from=&matcher=&limit=`: newline-delimited JSON; empty lines keep the connection alive.
 pub async fn tap(State(control): State<Control>, Path(topic): Path<String>, Query(query): Query<TapQuery>) -> Result<Response, Problem> {
-    let follow = Follow { start: parse_start(&query.from)?, matcher: parse_matcher(&query.matcher)?, limit: query.limit.unwrap_or(u64::MAX) };
+    let follow =
+        Follow { start: parse_start(&query.from)?, matcher: parse_matcher(&query.matcher)?, limit: query.limit.unwrap_or(u64::MAX) };
     let bus = Arc::clone(&control.bus);
     let name = topic.clone();
     let readers = tokio::task::spawn_blocking(move || open(&*bus, &name, follow.start)).await.map_err(Problem::unavailable)?;
@@ -49,7 +50,9 @@ pub async fn tap(State(control): State<Control>, Path(topic): Path<String>, Quer
     })?;
     let (sender, receiver) = mpsc::channel(LINES_MAX);
     std::thread::Builder::new().name("tap".into()).spawn(move || follow.run(readers, &sender)).map_err(Problem::unavailable)?;
-    let lines = futures::stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|line| (Ok::<_, std::convert::Infallible>(line), receiver)) });
+    let lines = futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|line| (Ok::<_, std::convert::Infallible>(line), receiver))
+    });
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
@@ -59,7 +62,9 @@ fn parse_start(text: &str) -> Result<Start, Problem> {
         "beginning" => Ok(Start::Beginning),
         time => match time.parse::<jiff::Timestamp>() {
             Ok(time) => Ok(Start::TimeMs(time.as_millisecond())),
-            Err(error) => Err(Problem::bad(format!("from: {time:?} is neither beginning nor end nor a time like 2026-01-31T12:00:00Z: {error}"))),
+            Err(error) => {
+                Err(Problem::bad(format!("from: {time:?} is neither beginning nor end nor a time like 2026-01-31T12:00:00Z: {error}")))
+            }
         },
     }
 }
@@ -143,7 +148,8 @@ impl Follow {
 
 /// A record as `tap --json` prints it; a value that is no Heka message stands whole under `value`.
 pub fn message_json(partition: &TopicPartition, offset: i64, record: &RecordRef<'_>) -> Value {
-    let headers: Map<String, Value> = record.headers().map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), text(value))).collect();
+    let headers: Map<String, Value> =
+        record.headers().map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), text(value))).collect();
     let mut object = json!({
         "topic": partition.topic, "partition": partition.partition, "offset": offset, "key": text(record.key), "headers": headers,
     });
@@ -203,7 +209,11 @@ mod tests {
         let mut records = RecordBuf::default();
         records.push_with(7, b"key", &[("tm-v", b"1"), ("tm-idx", &[0xff])], |out| {
             let mut message = MessageWriter::new(out, &[1; 16], 5);
-            message.type_(b"validated").field_string("a", b"x").field_string("a", b"y").field_bytes("b", "", &[0xfe]).field_integer("n", "", i64::MAX);
+            message.type_(b"validated").field_string("a", b"x").field_string("a", b"y").field_bytes("b", "", &[0xfe]).field_integer(
+                "n",
+                "",
+                i64::MAX,
+            );
         });
         let partition = TopicPartition { topic: "validated".into(), partition: 2 };
         let found = message_json(&partition, 9, &records.iter().next().unwrap());

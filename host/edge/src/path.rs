@@ -59,7 +59,17 @@ mod tests {
         for (raw, path, id) in taken {
             assert_eq!(parse(raw), Some(SubmitPath { path: path.into(), document_id: id.into() }), "{raw}");
         }
-        for raw in ["/", "/submit", "/submit/telemetry/x/main", "/submit/telemetry/x/main/a/b/c/d/e", "/submit/a/b/1", "/submit/a/b/1/c/d", "/submit/a/b/1/%zz", "/submit/a/b/1/%ff", "/other/a/b/1/c"] {
+        for raw in [
+            "/",
+            "/submit",
+            "/submit/telemetry/x/main",
+            "/submit/telemetry/x/main/a/b/c/d/e",
+            "/submit/a/b/1",
+            "/submit/a/b/1/c/d",
+            "/submit/a/b/1/%zz",
+            "/submit/a/b/1/%ff",
+            "/other/a/b/1/c",
+        ] {
             assert_eq!(parse(raw), None, "{raw}");
         }
     }

@@ -62,10 +62,8 @@ impl Server {
             async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
         });
         let timeout = self.edge.as_ref().map_or(Duration::from_secs(30), |edge| edge.limits().head_timeout);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeout)
-            .serve_connection(TokioIo::new(stream), service);
+        let connection =
+            http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(timeout).serve_connection(TokioIo::new(stream), service);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = watched.await {

@@ -32,7 +32,8 @@ impl Edge {
     /// When the bus does not know the topic.
     pub fn new(bus: Arc<dyn Bus>, clock: Arc<dyn Clock>, limits: Limits) -> Result<Self, BusError> {
         let partitions = bus.partitions("raw")?;
-        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned());
+        let hostname =
+            std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned());
         Ok(Self { bus, clock, partitions, hostname, limits })
     }
 

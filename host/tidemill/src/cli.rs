@@ -5,7 +5,11 @@ use std::path::PathBuf;
 
 /// A streaming platform whose decoders, analyses and outputs are WebAssembly plugins.
 #[derive(Debug, Parser)]
-#[command(name = "tidemill", version, after_help = "Exit codes: 0 done; 1 the answer is no; 2 wrong use or configuration; 3 the surroundings.")]
+#[command(
+    name = "tidemill",
+    version,
+    after_help = "Exit codes: 0 done; 1 the answer is no; 2 wrong use or configuration; 3 the surroundings."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -14,13 +18,19 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the platform, or some roles of it.
-    #[command(after_help = "Examples:\n  tidemill serve\n  tidemill serve --config tidemill.toml --data /var/lib/tidemill\n  tidemill serve --role edge,decode")]
+    #[command(
+        after_help = "Examples:\n  tidemill serve\n  tidemill serve --config tidemill.toml --data /var/lib/tidemill\n  tidemill serve --role edge,decode"
+    )]
     Serve(Serve),
     /// Post recorded pings as a real client would: gzip, new document ids, retries.
-    #[command(after_help = "Examples:\n  tidemill send pings/ --rate 50 --repeat 10\n  tidemill send telemetry/main.4.sample.pass.json --to http://edge.example:8000")]
+    #[command(
+        after_help = "Examples:\n  tidemill send pings/ --rate 50 --repeat 10\n  tidemill send telemetry/main.4.sample.pass.json --to http://edge.example:8000"
+    )]
     Send(Send),
     /// Follow a topic through a running host.
-    #[command(after_help = "Examples:\n  tidemill tap validated --matcher \"Fields[docType] == 'main'\" --json\n  tidemill tap errors --from beginning --idle 2")]
+    #[command(
+        after_help = "Examples:\n  tidemill tap validated --matcher \"Fields[docType] == 'main'\" --json\n  tidemill tap errors --from beginning --idle 2"
+    )]
     Tap(Tap),
     /// Work with schemas.
     #[command(subcommand)]

@@ -35,7 +35,12 @@ fn missing_files(loaded: &Loaded) -> Vec<String> {
     let plugins = config.plugins.iter().map(|plugin| (format!("plugin {}: component", plugin.name), &plugin.component));
     let city = config.geoip.city.iter().map(|path| ("geoip.city".to_owned(), path));
     let schemas = config.schemas.paths.iter().map(|path| ("schemas.paths".to_owned(), path));
-    plugins.chain(city).chain(schemas).filter(|(_, path)| !path.exists()).map(|(what, path)| format!("{what}: {} is not there", path.display())).collect()
+    plugins
+        .chain(city)
+        .chain(schemas)
+        .filter(|(_, path)| !path.exists())
+        .map(|(what, path)| format!("{what}: {} is not there", path.display()))
+        .collect()
 }
 
 fn show(loaded: &Loaded, json: bool) {

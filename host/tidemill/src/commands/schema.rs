@@ -61,7 +61,10 @@ fn word(verdict: Option<Expectation>) -> &'static str {
 fn print(result: &CheckResult, json: bool) {
     let CheckResult { path, expected, verdict, reason } = result;
     if json {
-        println!("{}", json!({"path": path, "expected": word(*expected), "verdict": word(*verdict), "right": result.is_right(), "reason": reason}));
+        println!(
+            "{}",
+            json!({"path": path, "expected": word(*expected), "verdict": word(*verdict), "right": result.is_right(), "reason": reason})
+        );
         return;
     }
     let mark = if result.is_right() { "ok   " } else { "WRONG" };

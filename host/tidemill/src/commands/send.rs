@@ -54,7 +54,14 @@ fn summary(answers: &Answers, elapsed: Duration, command: &cli::Send) -> Outcome
         });
         println!("{summary}");
     } else {
-        println!("{} sent to {} in {:.1} s ({rate:.0}/s), {} bytes as gzip, {} sent again", answers.total(), command.to, elapsed.as_secs_f64(), answers.bytes, answers.retries);
+        println!(
+            "{} sent to {} in {:.1} s ({rate:.0}/s), {} bytes as gzip, {} sent again",
+            answers.total(),
+            command.to,
+            elapsed.as_secs_f64(),
+            answers.bytes,
+            answers.retries
+        );
         for (status, count) in &answers.by_status {
             let meaning = if *status == 0 { "no answer".to_owned() } else { status.to_string() };
             println!("{count:>9}  {meaning}");

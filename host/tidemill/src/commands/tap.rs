@@ -44,7 +44,11 @@ async fn open(command: &cli::Tap) -> Result<reqwest::Response, Failure> {
         url.query_pairs_mut().append_pair("limit", &limit.to_string());
     }
     let client = reqwest::Client::builder().no_proxy().build().map_err(surroundings)?;
-    let response = client.get(url).send().await.map_err(|error| surroundings(format!("{} does not answer: is a host running there? ({error})", command.host.url)))?;
+    let response = client
+        .get(url)
+        .send()
+        .await
+        .map_err(|error| surroundings(format!("{} does not answer: is a host running there? ({error})", command.host.url)))?;
     if response.status().is_success() {
         return Ok(response);
     }
@@ -66,7 +70,8 @@ impl<'a> Lines<'a> {
     }
 
     fn over(&self) -> bool {
-        self.command.limit.is_some_and(|limit| self.seen >= limit) || self.command.idle.is_some_and(|idle| self.last.elapsed().as_secs_f64() > idle)
+        self.command.limit.is_some_and(|limit| self.seen >= limit)
+            || self.command.idle.is_some_and(|idle| self.last.elapsed().as_secs_f64() > idle)
     }
 
     fn take(&mut self, chunk: &[u8]) -> Result<(), Failure> {
@@ -97,8 +102,15 @@ impl<'a> Lines<'a> {
 
 /// A message in a line for people.
 fn describe(message: &Value) -> String {
-    let time = message["timestamp"].as_i64().and_then(|ns| jiff::Timestamp::from_nanosecond(i128::from(ns)).ok()).map(|time| format!("{time:.3}"));
-    let mut line = format!("{} {}/{}@{}", time.unwrap_or_default(), message["topic"].as_str().unwrap_or_default(), message["partition"], message["offset"]);
+    let time =
+        message["timestamp"].as_i64().and_then(|ns| jiff::Timestamp::from_nanosecond(i128::from(ns)).ok()).map(|time| format!("{time:.3}"));
+    let mut line = format!(
+        "{} {}/{}@{}",
+        time.unwrap_or_default(),
+        message["topic"].as_str().unwrap_or_default(),
+        message["partition"],
+        message["offset"]
+    );
     for name in ["type", "logger", "payload"] {
         if let Some(text) = message[name].as_str() {
             line.push_str(&format!(" {name}={}", shorten(text)));

@@ -22,7 +22,8 @@ pub struct Setup {
 /// When the project's folder is another or not built.
 pub fn prepare(project: &Path, sink: SocketAddr) -> Result<Setup, Failure> {
     let project = std::path::absolute(project).map_err(surroundings)?;
-    let missing = ["schemas", "tests/fixtures", "plugins/doctype-monitor/doctype-monitor.wasm"].into_iter().find(|path| !project.join(path).exists());
+    let missing =
+        ["schemas", "tests/fixtures", "plugins/doctype-monitor/doctype-monitor.wasm"].into_iter().find(|path| !project.join(path).exists());
     if let Some(path) = missing {
         return Err(wrong_use(format!("{} is not there: run `make demo` in the project's folder", project.join(path).display())));
     }

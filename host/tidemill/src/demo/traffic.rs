@@ -33,11 +33,18 @@ impl Traffic {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn start(runtime: &tokio::runtime::Handle, edge: SocketAddr, fixtures: Vec<Fixture>, silent_after: Duration) -> Result<Self, Failure> {
+    pub fn start(
+        runtime: &tokio::runtime::Handle,
+        edge: SocketAddr,
+        fixtures: Vec<Fixture>,
+        silent_after: Duration,
+    ) -> Result<Self, Failure> {
         let to = Url::parse(&format!("http://{edge}")).map_err(surroundings)?;
-        let sender = Sender::new(SendOptions { to, rate: None, attempts: 3, back_off: Duration::from_millis(100) }).map_err(surroundings)?;
+        let sender =
+            Sender::new(SendOptions { to, rate: None, attempts: 3, back_off: Duration::from_millis(100) }).map_err(surroundings)?;
         let (sent, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let stream = Stream { sender, fixtures, silent_after, random: StdRng::seed_from_u64(1), sent: Arc::clone(&sent), stop: Arc::clone(&stop) };
+        let stream =
+            Stream { sender, fixtures, silent_after, random: StdRng::seed_from_u64(1), sent: Arc::clone(&sent), stop: Arc::clone(&stop) };
         runtime.spawn(stream.run());
         Ok(Self { sent, stop })
     }

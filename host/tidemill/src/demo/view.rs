@@ -120,7 +120,13 @@ impl<'a> View<'a> {
     /// What was promised and not seen.
     pub fn missing(&self) -> Vec<&'static str> {
         let Seen { validated, refused, lake, delivered, alert } = &self.seen;
-        let all = [(validated, "valid messages"), (refused, "refused messages"), (lake, "rows in the lake"), (delivered, "deliveries"), (alert, "the alert")];
+        let all = [
+            (validated, "valid messages"),
+            (refused, "refused messages"),
+            (lake, "rows in the lake"),
+            (delivered, "deliveries"),
+            (alert, "the alert"),
+        ];
         all.into_iter().filter(|(seen, _)| !**seen).map(|(_, name)| name).collect()
     }
 }

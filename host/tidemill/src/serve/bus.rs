@@ -37,7 +37,10 @@ fn spec(name: &str, partitions: u32, compression: Compression) -> TopicSpec {
 }
 
 fn embedded(config: &Config, plugins: &Loaded) -> EmbeddedOptions {
-    let group = |group: &str, topics: &[&str]| DeclaredGroup { group: group.into(), topics: topics.iter().map(|topic| (*topic).to_owned()).collect() };
+    let group = |group: &str, topics: &[&str]| DeclaredGroup {
+        group: group.into(),
+        topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+    };
     let mut declared_groups = vec![group("decode", &["raw"])];
     let roles = &config.roles;
     if roles.contains(&tidemill_config::Role::Analysis) {
@@ -45,7 +48,8 @@ fn embedded(config: &Config, plugins: &Loaded) -> EmbeddedOptions {
     }
     if roles.contains(&tidemill_config::Role::Output) && !plugins.outputs.is_empty() {
         declared_groups.push(group("output", &["validated", "errors", "derived", "alerts"]));
-        declared_groups.extend(plugins.outputs.iter().map(|plugin| group(&format!("deliver-{}", plugin.name), &[&format!("outbox-{}", plugin.name)])));
+        declared_groups
+            .extend(plugins.outputs.iter().map(|plugin| group(&format!("deliver-{}", plugin.name), &[&format!("outbox-{}", plugin.name)])));
     }
     if roles.contains(&tidemill_config::Role::Lake) {
         declared_groups.push(group("lake", &["validated", "errors"]));
@@ -74,6 +78,8 @@ fn compression(text: &str) -> Result<Compression, Failure> {
     match text {
         "none" => Ok(Compression::None),
         "lz4" => Ok(Compression::Lz4),
-        text => level(text).map(Compression::Zstd).ok_or_else(|| wrong_use(format!("bus.compression {text:?}: none, lz4 or zstd:LEVEL with a level of 1 to 19"))),
+        text => level(text)
+            .map(Compression::Zstd)
+            .ok_or_else(|| wrong_use(format!("bus.compression {text:?}: none, lz4 or zstd:LEVEL with a level of 1 to 19"))),
     }
 }

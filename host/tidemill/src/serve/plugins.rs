@@ -55,7 +55,8 @@ pub fn load(config: &Config, live: &LiveState) -> Result<Loaded, Failure> {
     let runtime = Runtime::new(RuntimeOptions { cache_dir: Some(config.data_dir.join("components")) }).map_err(surroundings)?;
     for configured in &config.plugins {
         let started = std::time::Instant::now();
-        let ready = load_one(&runtime, configured, live).map_err(|failure| Failure { text: format!("plugin {}: {}", configured.name, failure.text), ..failure })?;
+        let ready = load_one(&runtime, configured, live)
+            .map_err(|failure| Failure { text: format!("plugin {}: {}", configured.name, failure.text), ..failure })?;
         tracing::info!(plugin = ready.name, version = ready.plugin.version(), kind = %ready.plugin.kind(), ms = started.elapsed().as_millis() as u64, "loaded");
         match ready.plugin.kind() {
             Kind::Decoder => loaded.decoders.push(ready),
@@ -75,7 +76,16 @@ fn load_one(runtime: &Runtime, configured: &Configured, live: &LiveState) -> Res
         text => Some(Matcher::parse(text).map_err(|error| wrong_use(format!("matcher: {error}")))?),
     };
     let status = live.plugin(&configured.name, &plugin.kind().to_string(), plugin.version());
-    Ok(Ready { name: configured.name.clone(), plugin, config: configured.config.to_string(), limits, matcher, matcher_text: configured.matcher.clone(), allow: configured.allow.clone(), status })
+    Ok(Ready {
+        name: configured.name.clone(),
+        plugin,
+        config: configured.config.to_string(),
+        limits,
+        matcher,
+        matcher_text: configured.matcher.clone(),
+        allow: configured.allow.clone(),
+        status,
+    })
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {

@@ -229,6 +229,7 @@ fn registry(config: &Config) -> Result<Arc<Registry>, Failure> {
 
 fn version_pointers(config: &Config) -> VersionPointers {
     let pointers = |members: &Vec<String>| members.iter().map(|member| format!("/{member}")).collect();
-    let by_namespace: BTreeMap<_, _> = config.schemas.version_members.iter().map(|(namespace, members)| (namespace.clone(), pointers(members))).collect();
+    let by_namespace: BTreeMap<_, _> =
+        config.schemas.version_members.iter().map(|(namespace, members)| (namespace.clone(), pointers(members))).collect();
     VersionPointers { by_namespace }
 }
