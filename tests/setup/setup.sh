@@ -75,7 +75,7 @@ python_packages() {
 node_packages() {
   mkdir -p "$deps/node"
   cp "$root/tests/setup/package.json" "$deps/node/"
-  run "installing npm packages" npm install --prefix "$deps/node" --no-audit --no-fund --omit=optional
+  run "installing npm packages" npm install --prefix "$deps/node" --no-audit --no-fund
 }
 
 for part in "$@"; do

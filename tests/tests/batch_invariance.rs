@@ -85,7 +85,7 @@ fn row(number: usize, fixture: &Fixture) -> Row {
     writer.field_string("documentId", format!("id-{number}").as_bytes()).field_string("docType", fixture.doctype.as_bytes());
     writer.field_string("appName", b"Firefox").field_string("appUpdateChannel", [&b"nightly"[..], b"beta", b"esr"][number % 3]);
     writer.field_string("geoCountry", [&b"US"[..], b"??"][number % 2]);
-    if number % 4 > 0 {
+    if !number.is_multiple_of(4) {
         writer.field_string("normalizedChannel", [&b"nightly"[..], b"beta", b"release"][number % 3]);
     }
     writer.field_bytes("submission", "json", &fixture.body);
@@ -146,7 +146,7 @@ impl Run {
     /// After every fifth call another instance goes on with the state; a plugin without state just starts anew.
     fn replaced(&mut self, plugin: &Plugin, config: &str, mut instance: Instance) -> Instance {
         self.calls += 1;
-        if self.calls % 5 != 0 {
+        if !self.calls.is_multiple_of(5) {
             return instance;
         }
         self.restores += 1;

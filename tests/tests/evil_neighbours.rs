@@ -71,7 +71,7 @@ fn setup(test: &str, schemas: &Path, sink: &HttpSink) -> Option<Setup> {
 }
 
 fn poisoned(every: u64) -> BTreeSet<u64> {
-    (0..PINGS).filter(|number| number % every == 0).collect()
+    (0..PINGS).filter(|number| number.is_multiple_of(every)).collect()
 }
 
 /// A plugin that failed may rest before it goes on.

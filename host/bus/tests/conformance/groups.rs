@@ -55,8 +55,8 @@ pub fn two_members_share_and_one_leaves(factory: &impl Factory) {
 
     let second: Vec<_> = a.owned.iter().map(|(partition, _)| partition.clone()).collect();
     drop(a);
-    fill(&*bus, 4, "third");
     b.until("all partitions", |b| b.owned.len() == 4);
+    fill(&*bus, 4, "third");
     b.until_seen(2 + 2 + 4);
     b.during(SILENCE);
     assert_eq!(b.seen.len(), 8, "what the one who left had read and not committed comes again: {:?}", values(&b.seen));

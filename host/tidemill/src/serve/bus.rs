@@ -2,7 +2,7 @@
 
 use super::plugins::Loaded;
 use crate::exit::{Failure, surroundings, wrong_use};
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 use tidemill_bus::{
     Bus, Compression, TopicSpec,
     embedded::{DeclaredGroup, EmbeddedBus, EmbeddedOptions},
@@ -21,7 +21,7 @@ pub fn open(config: &Config, plugins: &Loaded) -> Result<Arc<dyn Bus>, Failure> 
     let compression = compression(&config.bus.compression)?;
     let bus: Arc<dyn Bus> = match config.bus.kind {
         BusKind::Embedded => Arc::new(EmbeddedBus::open(embedded(config, plugins)).map_err(surroundings)?),
-        BusKind::Kafka => Arc::new(KafkaBus::connect(kafka(config)).map_err(surroundings)?),
+        BusKind::Kafka => Arc::new(KafkaBus::connect(kafka(config)?).map_err(surroundings)?),
     };
     let outboxes = plugins.outputs.iter().map(|plugin| format!("outbox-{}", plugin.name));
     let names = TOPICS.iter().map(|name| (*name).to_owned()).chain(outboxes);
@@ -63,12 +63,28 @@ fn embedded(config: &Config, plugins: &Loaded) -> EmbeddedOptions {
     }
 }
 
-fn kafka(config: &Config) -> KafkaOptions {
-    KafkaOptions {
+fn kafka(config: &Config) -> Result<KafkaOptions, Failure> {
+    Ok(KafkaOptions {
         brokers: config.bus.kafka.brokers.clone(),
         topic_prefix: config.bus.topic_prefix.clone(),
         options: config.bus.kafka.options.clone(),
+        host: Some(host_id(&config.data_dir)?),
         ..KafkaOptions::default()
+    })
+}
+
+/// This host's name, kept in the data folder: a host that died is known again when it comes back, and what it left open ends at once.
+fn host_id(data_dir: &Path) -> Result<String, Failure> {
+    let path = data_dir.join("host-id");
+    let fail = |error: std::io::Error| surroundings(format!("{}: {error}", path.display()));
+    match std::fs::read_to_string(&path) {
+        Ok(id) if !id.trim().is_empty() => Ok(id.trim().to_owned()),
+        _ => {
+            let id = uuid::Uuid::new_v4().to_string();
+            std::fs::create_dir_all(data_dir).map_err(fail)?;
+            std::fs::write(&path, &id).map_err(fail)?;
+            Ok(id)
+        }
     }
 }
 
