@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    sync::{Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -29,7 +30,11 @@ fn kill_kafka() {
     kill("kill_kafka", bus);
 }
 
+/// The promise is for a host that has the machine to itself.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn kill(test: &str, bus: BusSetup) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let Some(setup) = setup(test, bus, folder.path()) else { return };
     let mut platform = Platform::start(&setup);
