@@ -8,7 +8,7 @@ use include_dir::{Dir, DirEntry, include_dir};
 
 use crate::Kind;
 
-/// The SDK's source, so that a project needs nothing but crates.io.
+/// The SDK's source, so that a project needs nothing but the crate registry.
 static SDK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../guest-sdk/rust");
 static COMMON: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/common");
 static DECODER: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/decoder");
