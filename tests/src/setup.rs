@@ -44,8 +44,8 @@ pub fn tidemill() -> &'static Path {
 
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "-q", "-p", "tidemill"]).current_dir(root()).status().expect("cargo runs");
-    assert!(status.success(), "cargo build -p tidemill failed");
+    let status = Command::new(cargo).args(["build", "-q", "--workspace", "--bins"]).current_dir(root()).status().expect("cargo runs");
+    assert!(status.success(), "cargo build --workspace --bins failed");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |path| root().join(path));
     target.join("debug/tidemill")
 }
