@@ -30,24 +30,20 @@ pub fn shared_data(test: &str) -> Option<PathBuf> {
     }
 }
 
-/// The binary: what `TIDEMILL_BIN` names, else built.
+/// The binary: what `TIDEMILL_BIN` names, else the one in the target folder.
+///
+/// It is not built here: cargo within cargo's tests has another environment, and would build half of the dependencies anew.
 ///
 /// # Panics
-/// When it does not build.
+/// When it is not there.
 pub fn tidemill() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os(BINARY_VARIABLE) {
-        Some(path) => path.into(),
-        None => build(),
+    BINARY.get_or_init(|| {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |path| root().join(path));
+        let binary = std::env::var_os(BINARY_VARIABLE).map_or_else(|| target.join("debug/tidemill"), PathBuf::from);
+        assert!(binary.exists(), "{} is not there: run `make build` first", binary.display());
+        binary
     })
-}
-
-fn build() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo).args(["build", "-q", "--workspace", "--bins"]).current_dir(root()).status().expect("cargo runs");
-    assert!(status.success(), "cargo build --workspace --bins failed");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |path| root().join(path));
-    target.join("debug/tidemill")
 }
 
 /// Runs the binary to its end, in the project's folder.
