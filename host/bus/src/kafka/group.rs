@@ -16,8 +16,17 @@ use rdkafka::{
 };
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicBool, Ordering},
+    mem::ManuallyDrop,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
 };
+
+/// How long a closing consumer is waited for; leaving a group takes milliseconds.
+const CLOSE_WAIT: Duration = Duration::from_secs(10);
 
 /// What the group decided. librdkafka waits with its answer to the group until `assign` or `unassign` is called, for at most
 /// `max.poll.interval.ms`.
@@ -62,7 +71,7 @@ fn give_up(consumer: &BaseConsumer<Rebalances>) {
 }
 
 /// The consumer; dropping it leaves the group.
-pub(super) struct GroupConsumer(BaseConsumer<Rebalances>);
+pub(super) struct GroupConsumer(ManuallyDrop<BaseConsumer<Rebalances>>);
 
 impl GroupConsumer {
     /// # Errors
@@ -72,7 +81,7 @@ impl GroupConsumer {
         let consumer = consumer.map_err(|error| unavailable("a consumer", error))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| meaning(&format!("group {group}"), &error))?;
-        Ok(Self(consumer))
+        Ok(Self(ManuallyDrop::new(consumer)))
     }
 
     /// The next decision of the group that was heard of while polling.
@@ -89,10 +98,25 @@ impl std::ops::Deref for GroupConsumer {
     }
 }
 
+#[expect(unsafe_code, reason = "the consumer is moved into the thread that closes it")]
 impl Drop for GroupConsumer {
+    /// Closing asks librdkafka to unassign, and where the group has put the member out at that moment the answer never comes: the
+    /// closing is left to a thread of its own, which is waited for only so long.
     fn drop(&mut self) {
         // From now on nobody asks for decisions: they are answered as they come, else the close would wait for ever.
         self.0.context().is_closing.store(true, Ordering::Release);
-        give_up(&self.0);
+        // SAFETY: it is taken once, here, and this value is not used afterwards.
+        let consumer = unsafe { ManuallyDrop::take(&mut self.0) };
+        let (closed, is_closed) = mpsc::sync_channel(1);
+        let close = move || {
+            give_up(&consumer);
+            drop(consumer);
+            let _ = closed.send(());
+        };
+        if let Err(error) = thread::Builder::new().name("kafka-close".into()).spawn(close) {
+            tracing::warn!(%error, "no thread to close a consumer in: it was closed in place");
+        } else if is_closed.recv_timeout(CLOSE_WAIT).is_err() {
+            tracing::warn!("a consumer does not close: it is left behind, and its group will put it out");
+        }
     }
 }

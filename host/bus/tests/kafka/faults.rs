@@ -110,6 +110,10 @@ fn copy(bus: &dyn Bus, count: usize, progress: &AtomicUsize) -> usize {
 
 #[test]
 fn steps_happen_once_through_a_killed_and_a_frozen_broker() {
+    if std::env::var_os("TIDEMILL_TEST_LONG").is_none() {
+        eprintln!("SKIPPED steps_happen_once_through_a_killed_and_a_frozen_broker: it is part of `make test-long`");
+        return;
+    }
     const COUNT: usize = 3000;
     let Some(broker) = tidemill_test_kafka::own("steps_happen_once_through_a_killed_and_a_frozen_broker") else { return };
     let bus = Kafka::on(&broker, "copy").connect();
