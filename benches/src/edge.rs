@@ -20,7 +20,8 @@ const CONNECTIONS: &str = "128";
 /// Requests a second that are answered after they are durable: embedded log, bodies of 4 KiB, ids of their own, `wrk` with one thread.
 pub fn post_4k(table: &mut Table) -> anyhow::Result<()> {
     let (mut best, mut sent) = (Load::default(), 0);
-    let platform = Platform::start(json!({"roles": ["edge"]}))?;
+    let schemas = std::path::absolute(paths::root().join("schemas"))?;
+    let platform = Platform::start(json!({"roles": ["edge"], "schemas": {"paths": [schemas]}}))?;
     for round in 0..ROUNDS {
         let load = load(&format!("http://{}", platform.address()), round)?;
         ensure!(load.refused == 0, "{} requests had another answer than 200", load.refused);
