@@ -40,6 +40,13 @@ impl KafkaReader {
         Ok(Self { cluster: Arc::clone(cluster), consumer, partition, position, waiting, refused: None })
     }
 
+    /// What waits already.
+    fn taken(&mut self) -> Option<FetchedBatch> {
+        let batch = self.waiting.pop(|_| false)?;
+        self.position = batch.next_offset().unwrap_or(self.position);
+        Some(batch)
+    }
+
     fn refusal(&self, error: &KafkaError) -> Result<(), BusError> {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
@@ -53,12 +60,15 @@ impl KafkaReader {
 
 impl Reader for KafkaReader {
     fn poll(&mut self, wait: Duration) -> Result<Option<FetchedBatch>, BusError> {
+        // What waits comes before what is fetched: nobody waits for more, and little is read ahead.
+        if let Some(batch) = self.taken() {
+            return Ok(Some(batch));
+        }
         let (partition, position) = (self.partition.clone(), self.position);
         if self.refused.is_none() {
             self.refused = self.waiting.fill(&self.consumer, wait, |_, _| Some((partition.clone(), position))).err();
         }
-        if let Some(batch) = self.waiting.pop(|_| false) {
-            self.position = batch.next_offset().unwrap_or(self.position);
+        if let Some(batch) = self.taken() {
             return Ok(Some(batch));
         }
         self.refused.take().map_or(Ok(()), |error| self.refusal(&error)).map(|()| None)

@@ -53,7 +53,8 @@ impl Stages {
         let partitions = bus.partitions("raw").map_err(surroundings)? as usize;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let common = Common { config, bus, clock, live, workers: cores.min(partitions), io };
-        let registry = registry(config)?;
+        let needs_schemas = config.roles.iter().any(|role| matches!(role, Role::Decode | Role::Lake));
+        let registry = if needs_schemas { registry(config)? } else { Arc::default() };
         let mut stages = Self { decode: None, lake: None, running: vec![] };
         let has = |role| config.roles.contains(&role);
         if has(Role::Analysis) {
