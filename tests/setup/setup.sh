@@ -60,6 +60,7 @@ test_tools() {
   done
   if command -v mvn >/dev/null; then once kafka "$(cat "$root/tests/kafka/pom.xml")" kafka; fi
   if command -v python3 >/dev/null; then once python "$(cat "$root/tests/setup/requirements.txt")" python_packages; fi
+  if command -v python3 >/dev/null; then once json-schema-suite "$json_schema_suite" json_schema_suite; fi
   if command -v npm >/dev/null; then once node "$(cat "$root/tests/setup/package.json")" node_packages; fi
 }
 
@@ -70,6 +71,18 @@ kafka() {
 python_packages() {
   run "making a Python environment" python3 -m venv "$deps/venv"
   run "installing Python packages" "$deps/venv/bin/pip" install -q -r "$root/tests/setup/requirements.txt"
+}
+
+# The official JSON-Schema-Test-Suite, which the source distribution of this package carries.
+json_schema_suite="jsonschema==4.25.1"
+
+json_schema_suite() {
+  local folder="$deps/json-schema-suite"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  run "fetching the JSON-Schema-Test-Suite" "$deps/venv/bin/pip" download -q --no-binary :all: --no-deps -d "$folder" "$json_schema_suite"
+  run "unpacking the JSON-Schema-Test-Suite" tar -xzf "$folder/${json_schema_suite/==/-}.tar.gz" -C "$folder" --strip-components=2 --wildcards '*/json/tests/*' '*/json/LICENSE'
+  rm "$folder"/*.tar.gz
 }
 
 node_packages() {

@@ -19,6 +19,8 @@ mod delivery;
 mod engine;
 mod error;
 mod findings;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod imports;
 mod instance;
 mod limits;
