@@ -28,7 +28,7 @@ pub struct RecordRef<'a> {
 }
 
 /// What a record takes beside key, headers and value: length, timestamp, key length, number of headers.
-const FIXED_BYTES: usize = 4 + 8 + 2 + 1;
+pub(crate) const FIXED_BYTES: usize = 4 + 8 + 2 + 1;
 
 impl RecordBuf {
     /// Appends a record. A key is at most 65,535 bytes, a header's name 255, and there are at most 255 headers: what is

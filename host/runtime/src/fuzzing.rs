@@ -181,8 +181,10 @@ fn rule(source: &mut Source<'_>) -> wit::AlertRule {
 fn findings(source: &mut Source<'_>) -> wit::Findings {
     wit::Findings {
         messages: messages(source),
-        new_graphs: source.list(3, |source| {
-            wit::Graph { title: source.text(), rows: source.number(90), seconds_per_row: source.number(60) }
+        new_graphs: source.list(3, |source| wit::Graph {
+            title: source.text(),
+            rows: source.number(90),
+            seconds_per_row: source.number(60),
         }),
         new_columns: source.list(3, |source| wit::GraphColumn {
             graph: source.number(2),

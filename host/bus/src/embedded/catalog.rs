@@ -2,7 +2,7 @@
 
 use super::{
     format::{Item, Place},
-    index::{Partition, Slot},
+    index::{OFFSET_MAX, Partition, Slot},
 };
 use crate::{BusError, Compression, GroupPosition, TopicInfo, TopicPartition};
 use std::{
@@ -100,8 +100,8 @@ impl Catalog {
             Item::Snapshot => {}
             Item::Topic { id, .. } => return self.apply_topic(*id, item),
             Item::End { topic, partition, end } => match self.by_id(*topic, *partition) {
-                Some(found) => found.advance_end(*end),
-                None => return false,
+                Some(found) if *end <= OFFSET_MAX => found.advance_end(*end),
+                _ => return false,
             },
             Item::Batch { topic, partition, base, count, time_max_ms, .. } => {
                 let Place { segment, position, length } = place;
@@ -128,7 +128,7 @@ impl Catalog {
 
     fn apply_topic(&mut self, id: u32, item: &Item) -> bool {
         let Item::Topic { name, partitions, compacted, compression, incarnation, .. } = item else { return false };
-        if self.topics.contains_key(&id) || self.ids.contains_key(name) || *partitions > PARTITIONS_MAX {
+        if id == u32::MAX || self.topics.contains_key(&id) || self.ids.contains_key(name) || *partitions > PARTITIONS_MAX {
             return false;
         }
         let named = |partition| Arc::new(Partition::new(TopicPartition { topic: Arc::clone(name), partition }));

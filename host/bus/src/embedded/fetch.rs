@@ -5,7 +5,7 @@ use super::{
     shared::Shared,
     store::{FrameError, io_error},
 };
-use crate::{BusError, FetchedBatch, Records};
+use crate::{BusError, FetchedBatch, Records, record::FIXED_BYTES};
 use bytes::Bytes;
 use std::io;
 
@@ -34,7 +34,8 @@ fn read(shared: &Shared, partition: &Partition, slots: &[Slot], position: &mut i
     let (mut pieces, mut offsets, mut total) = (Vec::new(), Vec::new(), 0);
     for slot in slots {
         match shared.store.read_frame(slot.place(), true) {
-            Ok(_) if slot.count == 0 => {}
+            // A batch that cannot hold as many records as it states is damaged, however right its checksum is.
+            Ok(bytes) if slot.count == 0 || slot.count as usize > bytes.len() / FIXED_BYTES => {}
             Ok(bytes) => {
                 let piece = skip_records(&bytes, *position - slot.base);
                 if total > 0 && total + piece.len() > shared.options.fetch_bytes_max {

@@ -8,6 +8,9 @@ use std::{
     sync::atomic::{AtomicI64, Ordering},
 };
 
+/// No log gets so far: an offset beyond it is damage, and arithmetic with the others cannot overflow.
+pub(super) const OFFSET_MAX: i64 = 1 << 60;
+
 /// A batch of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slot {
@@ -22,6 +25,11 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn end(&self) -> i64 {
         self.base + i64::from(self.count)
+    }
+
+    /// Whether it states offsets that a log may have.
+    fn is_sound(&self) -> bool {
+        (0..=OFFSET_MAX).contains(&self.base)
     }
 
     pub(super) fn place(&self) -> Place {
@@ -57,7 +65,7 @@ impl Partition {
     /// Appends a batch; one that does not come after the last is refused (a damaged index says so).
     pub(super) fn push(&self, slot: Slot) -> bool {
         let mut slots = self.slots.write();
-        if slots.back().is_some_and(|last| last.end() > slot.base) {
+        if !slot.is_sound() || slots.back().is_some_and(|last| last.end() > slot.base) {
             return false;
         }
         slots.push_back(slot);
@@ -130,6 +138,7 @@ mod tests {
             assert!(partition.push(slot));
         }
         assert!(!partition.push(slot(3, 1, 3)), "out of order");
+        assert!(!partition.push(slot(OFFSET_MAX + 1, 1, 3)) && !partition.push(slot(i64::MAX, 1, 3)), "beyond any log");
         let bases = |offset, bytes| partition.slots_from(offset, bytes).iter().map(|slot| slot.base).collect::<Vec<_>>();
         assert_eq!(bases(4, 200), [0, 5]);
         assert_eq!(bases(7, 1), [9], "one at least, and behind the hole");

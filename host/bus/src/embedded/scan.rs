@@ -115,7 +115,7 @@ impl SegmentScan {
 
     fn accept(&self, bytes: &[u8], position: u64) -> Option<EntryHeader> {
         let header = EntryHeader::decode(bytes, self.salt)?;
-        let later = self.last_sequence.is_none_or(|last| header.sequence > last);
+        let later = header.sequence < u64::MAX && self.last_sequence.is_none_or(|last| header.sequence > last);
         (later && position + header.entry_bytes() <= self.length).then_some(header)
     }
 

@@ -11,6 +11,9 @@ use std::{
     sync::Arc,
 };
 
+/// A frame of more bytes is compared with its file before memory is taken for it.
+const LARGE_BYTES: u32 = 4 << 20;
+
 /// The folder of the log.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -145,8 +148,15 @@ impl Store {
     /// The frame as it is stored, unchecked.
     pub(super) fn read_stored(&self, place: Place) -> Result<Bytes, FrameError> {
         let path = || self.log_path(place.segment);
-        let mut bytes = vec![0; place.length as usize];
-        let read = self.open(place.segment, false).and_then(|file| file.read_exact_at(&mut bytes, u64::from(place.position)));
+        let mut bytes = Vec::new();
+        let read = self.open(place.segment, false).and_then(|file| {
+            // A damaged length must not make memory of gigabytes; asking for the file's costs a call, so small ones are tried.
+            if place.length > LARGE_BYTES && u64::from(place.position) + u64::from(place.length) > file.len()? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            bytes.resize(place.length as usize, 0);
+            file.read_exact_at(&mut bytes, u64::from(place.position))
+        });
         match read {
             Ok(()) => Ok(Bytes::from(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FrameError::Gone),
