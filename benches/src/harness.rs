@@ -57,10 +57,17 @@ impl Pinned {
     /// # Errors
     /// The system refuses.
     pub fn new() -> anyhow::Result<Self> {
+        Self::to(allowed_cores()?.last().copied().unwrap_or(0))
+    }
+
+    /// Pins to this core.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn to(core: usize) -> anyhow::Result<Self> {
         let before = sched_getaffinity(None).context("the allowed cores")?;
-        let last = (0..CpuSet::MAX_CPU).rev().find(|&core| before.is_set(core)).unwrap_or(0);
         let mut only = CpuSet::new();
-        only.set(last);
+        only.set(core);
         sched_setaffinity(None, &only).context("pinning to a core")?;
         Ok(Self { before })
     }
@@ -71,6 +78,36 @@ impl Drop for Pinned {
         // What was allowed before is allowed again.
         let _ = sched_setaffinity(None, &self.before);
     }
+}
+
+fn allowed_cores() -> anyhow::Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None).context("the allowed cores")?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect())
+}
+
+/// Two cores that are not threads of one.
+///
+/// # Errors
+/// There are no two, or the system does not say what they are: the bench is skipped.
+pub fn two_cores() -> anyhow::Result<[usize; 2]> {
+    let allowed = allowed_cores()?;
+    let Some((&last, others)) = allowed.split_last() else { return skip("no core is allowed") };
+    let path = format!("/sys/devices/system/cpu/cpu{last}/topology/thread_siblings_list");
+    let Ok(list) = std::fs::read_to_string(&path) else { return skip(format!("{path} cannot be read")) };
+    let siblings = cores_of(&list);
+    match others.iter().rfind(|core| !siblings.contains(core)) {
+        Some(&other) => Ok([other, last]),
+        None => skip(format!("of {} allowed cores no two are cores of their own", allowed.len())),
+    }
+}
+
+/// The cores of a list such as `0,2-3`.
+fn cores_of(list: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    };
+    list.trim().split(',').filter_map(range).flatten().collect()
 }
 
 #[cfg(test)]
@@ -96,6 +133,11 @@ mod tests {
     fn a_failed_run_ends_it() {
         let mut failing = || anyhow::bail!("no");
         assert_eq!(best(&mut failing).unwrap_err().to_string(), "no");
+    }
+
+    #[test]
+    fn lists_of_cores_are_read() {
+        assert_eq!((cores_of("0,2-4\n"), cores_of("7"), cores_of("")), (vec![0, 2, 3, 4], vec![7], vec![]));
     }
 
     #[test]

@@ -22,9 +22,11 @@ use table::Table;
 
 type Bench = fn(&mut Table) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 11] = [
+const BENCHES: [(&str, Bench); 14] = [
     (decode::MAIN_PING, decode::main_ping),
     (decode::DIRTY, decode::dirty),
+    (decode::TO_DURABLE, decode::to_durable),
+    (decode::TWO_CORES, decode::two_cores),
     (analysis::FIVE_COLUMNS, analysis::five_columns),
     (matcher::MISS, matcher::miss),
     (lake::MAIN_PING, lake::main_ping),
@@ -34,6 +36,7 @@ const BENCHES: [(&str, Bench); 11] = [
     (bus::KAFKA_CONSUME, bus::kafka_consume),
     (edge::POST_4K, edge::post_4k),
     (memory::IDLE, memory::idle),
+    (memory::DECODE, memory::decode),
 ];
 
 fn main() -> ExitCode {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 use tempfile::TempDir;
@@ -26,13 +26,23 @@ impl Platform {
     ///
     /// # Errors
     /// No binary is named (a build of now would take minutes and have the wrong profile), or it does not listen.
-    pub fn start(mut config: Value) -> anyhow::Result<Self> {
+    pub fn start(config: Value) -> anyhow::Result<Self> {
+        Self::start_with(config, |_| Ok(()))
+    }
+
+    /// As [`Self::start`], on a data folder that `fill` has prepared.
+    ///
+    /// # Errors
+    /// As there, and those of `fill`.
+    pub fn start_with(mut config: Value, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<Self> {
+        let binary = binary()?;
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(paths::target()).context("a folder")?;
+        fill(&folder.path().join("data"))?;
         config["http"] = json!({"listen": "127.0.0.1:0"});
         config["data_dir"] = json!("data");
         std::fs::write(folder.path().join("tidemill.toml"), toml::to_string(&config)?).context("a configuration")?;
         let log = std::fs::File::create(folder.path().join("log")).context("a log")?;
-        let mut command = Command::new(binary()?);
+        let mut command = Command::new(binary);
         command.args(["serve", "--config", "tidemill.toml"]).current_dir(folder.path()).env_remove(BINARY_VARIABLE);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().context("the binary")?;
         let stdout = child.stdout.take().context("its output")?;

@@ -14,6 +14,10 @@ use tidemill_schema::Schema;
 /// The largest document of a corpus.
 const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 
+/// How validated messages are compressed unless configured, and the batches of the embedded log.
+pub const ZSTD_LEVEL: i32 = 1;
+const PIECE_BYTES: usize = 1 << 20;
+
 /// Makes `each` of all bodies and says how long it took.
 fn timed(bodies: &[Bytes], mut each: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<Duration> {
     let began = Instant::now();
@@ -36,6 +40,23 @@ impl Naive {
         timed(bodies, |body| {
             let tree = self.parse(body)?;
             ensure!(self.schema.is_valid_tree(&tree), "the corpus has an invalid document");
+            Ok(())
+        })
+    }
+
+    /// As [`Self::run`], and the documents compressed in pieces.
+    pub fn run_compressing(&mut self, bodies: &[Bytes]) -> anyhow::Result<Duration> {
+        let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL).context("zstd")?;
+        let (mut piece, mut left) = (Vec::with_capacity(2 * PIECE_BYTES), bodies.len());
+        timed(bodies, |body| {
+            let tree = self.parse(body)?;
+            ensure!(self.schema.is_valid_tree(&tree), "the corpus has an invalid document");
+            piece.extend_from_slice(&self.document);
+            left -= 1;
+            if piece.len() >= PIECE_BYTES || left == 0 {
+                black_box(zstd.compress(&piece).context("zstd")?);
+                piece.clear();
+            }
             Ok(())
         })
     }

@@ -1,6 +1,8 @@
-//! The decode stage without a bus: from raw records in memory to the records of a step.
+//! The decode stage: from raw records in memory to the records of a step, and with the embedded log around it.
 
 mod baseline;
+mod cores;
+mod durable;
 mod stage;
 mod verify;
 
@@ -12,10 +14,14 @@ use crate::{
 use anyhow::ensure;
 use baseline::{Naive, Sonic, Tape};
 
+pub use cores::two_cores;
+pub use durable::{fill_raw, to_durable};
 pub use stage::Stage;
 
 pub const MAIN_PING: &str = "decode/main-ping";
 pub const DIRTY: &str = "decode/dirty";
+pub const TO_DURABLE: &str = "decode/to-durable";
+pub const TWO_CORES: &str = "decode/two-cores";
 
 /// The whole stage against parsing alone (`bound`) and against the usual crates without extraction (`naive`).
 pub fn main_ping(table: &mut Table) -> anyhow::Result<()> {

@@ -2,11 +2,12 @@
 
 use crate::{harness::Pinned, paths};
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tidemill_bus::{FetchedBatch, Step};
+use tidemill_bus::{FetchedBatch, Step, TopicPartition};
 use tidemill_pipeline::{
     decode::{DecodeLimits, DecodeSettings, DecodeTopics, Decoder, DecoderPlugin, StepLimits, VersionPointers},
     geo::CityDatabase,
@@ -18,6 +19,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The plugin that decodes documents of the namespace `telemetry`.
 const PLUGIN: &str = "plugins/moz-telemetry";
+
+/// Partitions of the topics that are written.
+pub const PARTITIONS: u32 = 4;
 
 /// A decoder, and the step that it fills as a worker does: until it is full.
 pub struct Stage {
@@ -48,9 +52,9 @@ impl Stage {
     /// # Errors
     /// The decoder gave up.
     pub fn run(&mut self, batches: &[FetchedBatch]) -> anyhow::Result<Ran> {
-        let mut digest = Xxh3::new();
-        let time = self.decode(batches, |step| hash(&mut digest, step))?;
-        Ok(Ran { time, digest: digest.digest() })
+        let mut digest = Digest::default();
+        let time = self.decode(batches, |step| step.publish.iter().for_each(|(to, records)| digest.add(to, records.bytes())))?;
+        Ok(Ran { time, digest: digest.finish() })
     }
 
     /// Decodes all batches and shows each full step; the time is that of decoding alone.
@@ -73,15 +77,40 @@ impl Stage {
     }
 }
 
-fn hash(digest: &mut Xxh3, step: &Step) {
-    for (to, records) in &step.publish {
-        digest.update(to.topic.as_bytes());
-        digest.update(&to.partition.to_le_bytes());
-        digest.update(records.bytes());
+/// A hash of the records of each partition, in their order, however they are cut into steps or batches.
+#[derive(Default)]
+pub struct Digest {
+    partitions: BTreeMap<TopicPartition, Xxh3>,
+}
+
+impl Digest {
+    /// Adds encoded records to those of their partition.
+    pub fn add(&mut self, to: &TopicPartition, records: &[u8]) {
+        if !self.partitions.contains_key(to) {
+            self.partitions.insert(to.clone(), Xxh3::new());
+        }
+        if let Some(partition) = self.partitions.get_mut(to) {
+            partition.update(records);
+        }
+    }
+
+    /// The hash of all.
+    pub fn finish(&self) -> u64 {
+        let mut all = Xxh3::new();
+        for (to, records) in &self.partitions {
+            all.update(to.topic.as_bytes());
+            all.update(&to.partition.to_le_bytes());
+            all.update(&records.digest().to_le_bytes());
+        }
+        all.digest()
     }
 }
 
-fn settings(registry: &Arc<Registry>) -> anyhow::Result<DecodeSettings> {
+/// What the benches' decoders are made of.
+///
+/// # Errors
+/// The plugin is not built.
+pub fn settings(registry: &Arc<Registry>) -> anyhow::Result<DecodeSettings> {
     let city = paths::shared("data/geoip/GeoIP2-City-Test.mmdb");
     Ok(DecodeSettings {
         registry: Arc::clone(registry),
@@ -89,7 +118,7 @@ fn settings(registry: &Arc<Registry>) -> anyhow::Result<DecodeSettings> {
         version_pointers: VersionPointers::default(),
         plugins: vec![plugin()?],
         limits: DecodeLimits::default(),
-        topics: DecodeTopics { raw_incarnation: "bench".into(), validated_partitions: 4, errors_partitions: 4 },
+        topics: DecodeTopics { raw_incarnation: "bench".into(), validated_partitions: PARTITIONS, errors_partitions: PARTITIONS },
         generation: 0,
         epoch: 1,
     })
