@@ -9,6 +9,7 @@ mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
 mod io;
+mod memory;
 mod record;
 mod step;
 

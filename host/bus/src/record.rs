@@ -4,13 +4,13 @@
 //! Encoding of a record, little-endian: `u32` length of what follows, `i64` timestamp in ms, `u16` key length, key, `u8` number of
 //! headers, each `u8` name length, name, `u32` value length, value; the rest is the record's value.
 
-use crate::TopicPartition;
+use crate::{TopicPartition, memory::Memory};
 use bytes::Bytes;
 
 /// Encoded records.
 #[derive(Clone, Debug, Default)]
 pub struct RecordBuf {
-    bytes: Vec<u8>,
+    bytes: Memory,
     count: u32,
 }
 
@@ -31,6 +31,11 @@ pub struct RecordRef<'a> {
 pub(crate) const FIXED_BYTES: usize = 4 + 8 + 2 + 1;
 
 impl RecordBuf {
+    /// An empty one with the memory of a large one that this thread has dropped, where there is one.
+    pub(crate) fn of_stock() -> Self {
+        Self { bytes: Memory::of_stock(), count: 0 }
+    }
+
     /// Appends a record. A key is at most 65,535 bytes, a header's name 255, and there are at most 255 headers: what is
     /// longer is a mistake of the caller and is cut.
     pub fn push(&mut self, timestamp_ms: i64, key: &[u8], headers: &[(&str, &[u8])], value: &[u8]) {
@@ -99,7 +104,7 @@ impl RecordBuf {
 
     /// Takes the encoded records, for a bus that keeps them.
     pub fn into_bytes(self) -> Bytes {
-        Bytes::from(self.bytes)
+        if self.bytes.is_large() { Bytes::from_owner(self.bytes) } else { Bytes::from(self.bytes.into_vec()) }
     }
 
     /// Forgets the records, keeps the memory.

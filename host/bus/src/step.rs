@@ -34,10 +34,10 @@ pub struct Step {
 }
 
 impl Step {
-    /// The buffer of records for a partition.
+    /// The buffer of records for a partition. A new one has memory of a step that this thread has finished with.
     pub fn records(&mut self, to: &TopicPartition) -> &mut RecordBuf {
         if !self.publish.contains_key(to) {
-            self.publish.insert(to.clone(), RecordBuf::default());
+            self.publish.insert(to.clone(), RecordBuf::of_stock());
         }
         self.publish.get_mut(to).unwrap_or_else(|| unreachable!("inserted above"))
     }
