@@ -27,6 +27,17 @@ impl<'v> MessageWriter<'v> {
         Self { out, ends }
     }
 
+    /// Goes on with the message that `out` ends with, to which fields are appended, and nothing but fields.
+    pub fn append(out: &'v mut Vec<u8>) -> Self {
+        let ends = [out.len(); TAGS];
+        Self { out, ends }
+    }
+
+    /// Where the message ends in its buffer so far.
+    pub fn end(&self) -> usize {
+        self.out.len()
+    }
+
     /// Sets header `Type`.
     pub fn type_(&mut self, text: &[u8]) -> &mut Self {
         self.header_bytes(tag::TYPE, text)

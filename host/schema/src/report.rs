@@ -55,6 +55,13 @@ impl Invalid {
         }
     }
 
+    /// The schema `name` could be read once and not again, so nobody can say why the pass refused the document.
+    pub(crate) fn undecided(name: &SchemaName) -> Self {
+        let SchemaName { namespace, doctype, version } = name;
+        let message = format!("namespace: {namespace} schema: {doctype} version: {version} error: its validator cannot be made");
+        Self { kind: InvalidKind::Schema, message, detail: json!({}).to_string() }
+    }
+
     /// The schema `name` does not accept the document.
     pub(crate) fn schema(name: &SchemaName, error: &ValidationError<'_>) -> Self {
         let SchemaName { namespace, doctype, version } = name;

@@ -1,9 +1,9 @@
 //! One schema of the registry, and the check of a document against it.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
-use jsonschema::Validator;
+use jsonschema::{Draft, Validator};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tidemill_json::{Captures, Deferred, Padded, Pass, Program, Refusal};
@@ -56,8 +56,10 @@ pub struct Schema {
     name: SchemaName,
     header: Box<[u8]>,
     program: Program,
-    /// Checks whole documents.
-    oracle: Validator,
+    draft: Draft,
+    /// Checks whole documents; made when the first one is refused, because most schemas never refuse any and it takes ten times
+    /// the memory of the program.
+    oracle: OnceLock<Option<Validator>>,
     /// Check the values that the program defers, by number.
     parts: Vec<Validator>,
     uncompiled: Vec<Uncompiled>,
@@ -72,20 +74,21 @@ impl Schema {
         tidemill_json::check(text).map_err(|refusal| refusal.to_string())?;
         let source = document::parse(text)?;
         let draft = rule.draft(&source);
-        let oracle = oracle::build(&source, draft)?;
+        // What builds once builds again: this one says whether the schema is one.
+        oracle::build(&source, draft)?;
         let Compiled { program, parts, uncompiled } = compile::compile(&source, draft, Dialect::of(draft));
         let hash = hash(text);
         let SchemaName { namespace, doctype, version } = name.clone();
         let header = format!("{name}#{hash:016x}").into_bytes().into();
         let source = Arc::new(source);
-        Ok(Self { namespace, doctype, version, hash, source, name, header, program, oracle, parts, uncompiled })
+        Ok(Self { namespace, doctype, version, hash, source, name, header, program, draft, oracle: OnceLock::new(), parts, uncompiled })
     }
 
     /// Reads `document` once: whether it is JSON of the dialect and valid, and, in `pass`, what
     /// `captures` ask for.
     ///
     /// # Errors
-    /// Why the document is invalid. What `pass` holds then is of no use.
+    /// Why the document is invalid. Where it breaks the schema, `pass` holds what `captures` ask for all the same.
     pub fn validate(&self, pass: &mut Pass, captures: &Captures, document: &Padded) -> Result<(), Invalid> {
         match pass.run(&self.program, captures, document) {
             Ok(()) if pass.deferred().iter().all(|deferred| self.accepts_part(document, deferred)) => Ok(()),
@@ -100,18 +103,23 @@ impl Schema {
         static ANY: LazyLock<Program> = LazyLock::new(Program::any);
         pass.run(&ANY, captures, document)?;
         let tree = document::parse(document).map_err(|_| Invalid::json(0, "number"))?;
-        self.oracle.validate(&tree).map_err(|error| Invalid::schema(&self.name, &error))
+        let oracle = self.oracle().ok_or_else(|| Invalid::undecided(&self.name))?;
+        oracle.validate(&tree).map_err(|error| Invalid::schema(&self.name, &error))
     }
 
     fn accepts_part(&self, document: &[u8], deferred: &Deferred) -> bool {
         let tree = document::parse(deferred.span.of(document));
-        let validator = self.parts.get(deferred.validator as usize).unwrap_or(&self.oracle);
-        tree.is_ok_and(|tree| validator.is_valid(&tree))
+        let part = self.parts.get(deferred.validator as usize);
+        tree.is_ok_and(|tree| part.map_or_else(|| self.is_valid_tree(&tree), |part| part.is_valid(&tree)))
     }
 
     /// Whether `tree` is valid by `jsonschema` alone: for tests of the compiled schema.
     pub fn is_valid_tree(&self, tree: &Value) -> bool {
-        self.oracle.is_valid(tree)
+        self.oracle().is_some_and(|oracle| oracle.is_valid(tree))
+    }
+
+    fn oracle(&self) -> Option<&Validator> {
+        self.oracle.get_or_init(|| oracle::build(&self.source, self.draft).ok()).as_ref()
     }
 
     /// What the schema is found by.

@@ -48,8 +48,11 @@ pub struct Checker {
     /// The pointers of each plugin.
     plugin_pointers: Vec<Vec<String>>,
     sets: Vec<CaptureSet>,
+    /// The schemas of documents so far. They are named by their place here: a count of references that all cores share would cost
+    /// more than the message's own work between two of them.
+    schemas: Vec<Arc<Schema>>,
     /// The schema of the last document of a type whose path states no version.
-    predicted: HashMap<Arc<str>, HashMap<Arc<str>, Arc<Schema>>>,
+    predicted: HashMap<Arc<str>, HashMap<Arc<str>, SchemaNumber>>,
     pass: Pass,
     any: Program,
 }
@@ -57,6 +60,10 @@ pub struct Checker {
 /// A set of captures, by its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetNumber(usize);
+
+/// A schema, by its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchemaNumber(usize);
 
 impl Checker {
     /// A checker that captures these pointers, by plugin.
@@ -75,6 +82,7 @@ impl Checker {
             version_pointers,
             plugin_pointers,
             sets: Vec::new(),
+            schemas: Vec::new(),
             predicted: HashMap::new(),
             pass: Pass::new(),
             any: Program::any(),
@@ -97,7 +105,7 @@ impl Checker {
     ///
     /// # Errors
     /// `json` where it is not JSON, `schema_not_found`, `schema` where it breaks its schema.
-    pub fn check(&mut self, uri: &Uri<'_>, set: SetNumber, document: &Padded) -> Result<Arc<Schema>, Failure> {
+    pub fn check(&mut self, uri: &Uri<'_>, set: SetNumber, document: &Padded) -> Result<SchemaNumber, Failure> {
         match uri.doc_version() {
             Some(version) => {
                 // Whatever is not JSON is an error of that kind, schema or not.
@@ -105,7 +113,7 @@ impl Checker {
                     self.require_json(document)?;
                     return Err(not_found(uri, version));
                 };
-                self.validate(&schema, set, document)?;
+                self.validate(schema, set, document)?;
                 Ok(schema)
             }
             None => self.check_by_own_version(uri, set, document),
@@ -113,29 +121,40 @@ impl Checker {
     }
 
     /// Checks with the schema of the last document of that type; only where this one states another version, once more.
-    fn check_by_own_version(&mut self, uri: &Uri<'_>, set: SetNumber, document: &Padded) -> Result<Arc<Schema>, Failure> {
-        if let Some(schema) = self.predicted.get(uri.namespace).and_then(|types| types.get(uri.doc_type)).cloned() {
-            match schema.validate(&mut self.pass, &self.sets[set.0].captures, document) {
-                Ok(()) if self.captured_version(set, uri, document)? == schema.version => return Ok(schema),
-                // What is not JSON has no version either, and says so.
-                Err(invalid) if self.stated_version(set, uri, document)? == schema.version => return Err(refused(invalid)),
+    fn check_by_own_version(&mut self, uri: &Uri<'_>, set: SetNumber, document: &Padded) -> Result<SchemaNumber, Failure> {
+        if let Some(&schema) = self.predicted.get(uri.namespace).and_then(|types| types.get(uri.doc_type)) {
+            let predicted = self.schema(schema).version;
+            match self.schemas[schema.0].validate(&mut self.pass, &self.sets[set.0].captures, document) {
+                Ok(()) if self.captured_version(set, uri, document)? == predicted => return Ok(schema),
+                Err(invalid) if self.version_of_refused(&invalid, set, uri, document)? == predicted => return Err(refused(invalid)),
                 Ok(()) | Err(_) => {}
             }
         }
         let version = self.stated_version(set, uri, document)?;
         let schema = self.find(uri, version).ok_or_else(|| not_found(uri, version))?;
-        let types = self.predicted.entry(Arc::clone(&schema.namespace)).or_default();
-        types.insert(Arc::clone(&schema.doctype), Arc::clone(&schema));
-        self.validate(&schema, set, document)?;
+        let Schema { namespace, doctype, .. } = self.schema(schema);
+        let (namespace, doctype) = (Arc::clone(namespace), Arc::clone(doctype));
+        self.predicted.entry(namespace).or_default().insert(doctype, schema);
+        self.validate(schema, set, document)?;
         Ok(schema)
     }
 
-    fn find(&self, uri: &Uri<'_>, version: u32) -> Option<Arc<Schema>> {
-        self.registry.find(uri.namespace, uri.doc_type, version).cloned()
+    /// A schema by its number.
+    pub fn schema(&self, number: SchemaNumber) -> &Schema {
+        &self.schemas[number.0]
     }
 
-    fn validate(&mut self, schema: &Schema, set: SetNumber, document: &Padded) -> Result<(), Failure> {
-        match schema.validate(&mut self.pass, &self.sets[set.0].captures, document) {
+    fn find(&mut self, uri: &Uri<'_>, version: u32) -> Option<SchemaNumber> {
+        let found = self.registry.find(uri.namespace, uri.doc_type, version)?;
+        let known = self.schemas.iter().position(|schema| Arc::ptr_eq(schema, found));
+        Some(SchemaNumber(known.unwrap_or_else(|| {
+            self.schemas.push(Arc::clone(found));
+            self.schemas.len() - 1
+        })))
+    }
+
+    fn validate(&mut self, schema: SchemaNumber, set: SetNumber, document: &Padded) -> Result<(), Failure> {
+        match self.schemas[schema.0].validate(&mut self.pass, &self.sets[set.0].captures, document) {
             Err(invalid) if invalid.kind == InvalidKind::Json => self.require_json(document).and(Err(refused(invalid))),
             validated => validated.map_err(refused),
         }
@@ -143,6 +162,14 @@ impl Checker {
 
     fn require_json(&mut self, document: &Padded) -> Result<(), Failure> {
         self.pass.run(&self.any, &Captures::none(), document).map_err(not_json)
+    }
+
+    /// The version that a refused document states. What is not JSON has none, and says so.
+    fn version_of_refused(&mut self, invalid: &Invalid, set: SetNumber, uri: &Uri<'_>, document: &Padded) -> Result<u32, Failure> {
+        match invalid.kind {
+            InvalidKind::Json => self.stated_version(set, uri, document),
+            InvalidKind::Schema => self.captured_version(set, uri, document),
+        }
     }
 
     /// The version a document states, read without a schema.

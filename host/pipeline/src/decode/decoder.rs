@@ -2,7 +2,7 @@
 
 use super::{
     body::BodyOpener,
-    check::{Checker, SetNumber},
+    check::{Checker, SchemaNumber, SetNumber},
     documents::Documents,
     failure::{ErrorType, Failure},
     known::Known,
@@ -21,7 +21,6 @@ use std::{
 use tidemill_bus::{FetchedBatch, RecordRef, Step};
 use tidemill_json::Member;
 use tidemill_message::MessageRef;
-use tidemill_schema::Schema;
 
 /// Plugins one bit each says which of them want a message.
 const PLUGINS_MAX: usize = 64;
@@ -91,11 +90,11 @@ enum Outcome {
 
 struct PendingDocument {
     document: usize,
-    schema: Arc<Schema>,
+    schema: SchemaNumber,
     members: Range<usize>,
     seen: Range<usize>,
-    /// How many fields of what plugins see belong to the validated message.
-    head_fields: usize,
+    /// How many bytes of what plugins see begin the validated message.
+    head_bytes: usize,
     set: SetNumber,
 }
 
@@ -114,12 +113,12 @@ impl<'a> Rows<'a> {
 
 /// A document that was opened and checked, and is in its place among the pending ones.
 struct Checked {
-    schema: Arc<Schema>,
+    schema: SchemaNumber,
     set: SetNumber,
     /// The plugins that want it, a bit each.
     plugins: u64,
     seen: Range<usize>,
-    head_fields: usize,
+    head_bytes: usize,
 }
 
 impl Decoder {
@@ -199,8 +198,9 @@ impl Decoder {
     }
 
     fn decode_all(&mut self, rows: &Rows<'_>, step: &mut Step) {
+        let city = self.city.clone();
         for at in 0..rows.records.len() {
-            self.take_in(rows, at, step);
+            self.take_in(rows, at, city.as_deref(), step);
             if self.pending.documents.bytes() >= self.pending_bytes_max || self.plugins.iter().any(LoadedDecoder::is_full) {
                 self.flush(rows, step);
             }
@@ -209,9 +209,8 @@ impl Decoder {
     }
 
     /// Decodes a message as far as plugins are not needed.
-    fn take_in(&mut self, rows: &Rows<'_>, at: usize, step: &mut Step) {
+    fn take_in(&mut self, rows: &Rows<'_>, at: usize, city: Option<&CityDatabase>, step: &mut Step) {
         let origin = rows.origin(at);
-        let city = self.city.clone();
         let message = match MessageRef::parse(rows.records[at].1.value) {
             Ok(message) => message,
             Err(error) => {
@@ -221,7 +220,7 @@ impl Decoder {
         };
         let newest = self.newest_ns.entry(origin.partition.partition).or_insert(i64::MIN);
         *newest = (*newest).max(message.timestamp());
-        let known = Known::new(message, city.as_deref());
+        let known = Known::new(message, city);
         let checked = known.uri.map_err(Failure::from).and_then(|uri| Ok((uri, self.open_and_check(&known, &uri)?)));
         match checked {
             Ok((uri, checked)) if checked.plugins == 0 && self.pending.rows.is_empty() => {
@@ -242,7 +241,7 @@ impl Decoder {
 
     fn open_and_check(&mut self, known: &Known<'_>, uri: &Uri<'_>) -> Result<Checked, Failure> {
         let start = self.pending.seen.len();
-        let (plugins, head_fields) = self.select(known, uri);
+        let (plugins, head_bytes) = self.select(known, uri);
         let document = self.pending.documents.next();
         let checked = self.opener.open(known.body(), document).and_then(|()| {
             #[cfg(test)]
@@ -251,7 +250,7 @@ impl Decoder {
             Ok((self.checker.check(uri, set, document)?, set))
         });
         match checked {
-            Ok((schema, set)) => Ok(Checked { schema, set, plugins, seen: start..self.pending.seen.len(), head_fields }),
+            Ok((schema, set)) => Ok(Checked { schema, set, plugins, seen: start..self.pending.seen.len(), head_bytes }),
             Err(failure) => {
                 self.pending.seen.truncate(start);
                 Err(failure)
@@ -259,7 +258,7 @@ impl Decoder {
         }
     }
 
-    /// Which plugins want a message; writes what they see of it.
+    /// Which plugins want a message, and how many bytes of what they see of it, which this writes, begin the validated message.
     fn select(&mut self, known: &Known<'_>, uri: &Uri<'_>) -> (u64, usize) {
         if self.plugins.is_empty() && self.pending.rows.is_empty() {
             return (0, 0);
@@ -267,14 +266,12 @@ impl Decoder {
         let seen = &mut self.pending.seen;
         let start = seen.len();
         let mut writer = known.begin_validated(uri, seen);
-        let head_bytes = {
-            known.write_request_fields(&mut writer);
-            start..seen.len()
-        };
-        let Ok(message) = MessageRef::parse(&seen[head_bytes]) else { return (0, 0) };
+        let head_end = writer.end();
+        known.write_request_fields(&mut writer);
+        let Ok(message) = MessageRef::parse(&seen[start..]) else { return (0, 0) };
         let wanted = self.plugins.iter().enumerate().filter(|(_, plugin)| plugin.selects(&message));
         let plugins = wanted.fold(0, |bits, (at, _)| bits | 1 << at);
-        (plugins, known.head_fields())
+        (plugins, head_end - start)
     }
 
     fn write_at_once(&mut self, step: &mut Step, origin: Origin<'_>, known: &Known<'_>, uri: &Uri<'_>, checked: &Checked) {
@@ -283,7 +280,7 @@ impl Decoder {
             head: Head::Known(known, uri),
             document: pending.documents.get(pending.documents.next_number()),
             members: checker.members(),
-            schema: &checked.schema,
+            schema: checker.schema(checked.schema),
             plugins: &[],
             row: 0,
         };
@@ -297,7 +294,7 @@ impl Decoder {
     fn wait(&mut self, at: usize, checked: Checked) {
         let Self { checker, plugins, pending, .. } = self;
         let Pending { rows, documents, members, seen: all_seen, fill } = pending;
-        let Checked { schema, set, plugins: wanted, seen, head_fields } = checked;
+        let Checked { schema, set, plugins: wanted, seen, head_bytes } = checked;
         let row = rows.len() as u32;
         let document = documents.keep();
         let first_member = members.len();
@@ -309,10 +306,7 @@ impl Decoder {
             }
         }
         let members = first_member..members.len();
-        rows.push(PendingRow {
-            record: at,
-            outcome: Outcome::Valid(PendingDocument { document, schema, members, seen, head_fields, set }),
-        });
+        rows.push(PendingRow { record: at, outcome: Outcome::Valid(PendingDocument { document, schema, members, seen, head_bytes, set }) });
     }
 
     /// Calls the plugins for what waits, and writes it.
@@ -322,12 +316,12 @@ impl Decoder {
         }
         self.call_plugins(rows.batch.partition.partition);
         let city = self.city.clone();
-        let Self { writer, plugins, pending, .. } = self;
+        let Self { writer, checker, plugins, pending, .. } = self;
         for (number, row) in (0..).zip(&pending.rows) {
             let origin = rows.origin(row.record);
             let failure = match &row.outcome {
                 Outcome::Refused(failure) => Err((**failure).clone()),
-                Outcome::Valid(document) => match pending.valid(document, plugins, number) {
+                Outcome::Valid(document) => match pending.valid(document, checker, plugins, number) {
                     Some(valid) => writer.write_validated(step, origin, &valid),
                     None => Err(Failure::new(ErrorType::Internal, "the message that plugins see could not be read again")),
                 },
@@ -363,13 +357,19 @@ impl Decoder {
 }
 
 impl Pending {
-    fn valid<'p>(&'p self, waiting: &'p PendingDocument, plugins: &'p [LoadedDecoder], row: u32) -> Option<ValidDocument<'p>> {
-        let PendingDocument { document, schema, members, seen, head_fields, set: _ } = waiting;
+    fn valid<'p>(
+        &'p self,
+        waiting: &'p PendingDocument,
+        checker: &'p Checker,
+        plugins: &'p [LoadedDecoder],
+        row: u32,
+    ) -> Option<ValidDocument<'p>> {
+        let PendingDocument { document, schema, members, seen, head_bytes, set: _ } = waiting;
         Some(ValidDocument {
-            head: Head::Seen(MessageRef::parse(&self.seen[seen.clone()]).ok()?, *head_fields),
+            head: Head::Seen(MessageRef::parse(&self.seen[seen.clone()]).ok()?, *head_bytes),
             document: self.documents.get(*document),
             members: &self.members[members.clone()],
-            schema,
+            schema: checker.schema(*schema),
             plugins,
             row,
         })

@@ -136,13 +136,6 @@ impl<'a> Known<'a> {
         writer
     }
 
-    /// How many fields [`Self::begin_validated`] writes.
-    pub fn head_fields(&self) -> usize {
-        let of_uri = self.uri.as_ref().map_or(0, |uri| if uri.doc_version().is_some() { 3 } else { 6 });
-        let of_place = 2 + usize::from(self.place.subdivision1.is_some()) + usize::from(self.place.subdivision2.is_some());
-        of_uri + 1 + of_place + self.fields.kept.iter().flatten().count()
-    }
-
     /// Appends the request's other fields, which decoder plugins see beside those of the validated message; neither addresses
     /// nor the body are among them.
     pub fn write_request_fields(&self, writer: &mut MessageWriter<'_>) {

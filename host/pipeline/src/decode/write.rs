@@ -48,7 +48,7 @@ impl Origin<'_> {
 pub enum Head<'a> {
     /// Written from what is known.
     Known(&'a Known<'a>, &'a Uri<'a>),
-    /// Copied from what decoder plugins saw: so many of its fields.
+    /// Copied from what decoder plugins saw: so many bytes of it.
     Seen(MessageRef<'a>, usize),
 }
 
@@ -235,7 +235,10 @@ impl Head<'_> {
     fn begin<'v>(&self, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
         match self {
             Self::Known(known, uri) => known.begin_validated(uri, out),
-            Self::Seen(seen, fields) => copy_head(seen, *fields, out),
+            Self::Seen(seen, bytes) => {
+                out.extend_from_slice(&seen.raw()[..*bytes]);
+                MessageWriter::append(out)
+            }
         }
     }
 
@@ -256,26 +259,6 @@ impl Head<'_> {
             }
         }
     }
-}
-
-fn copy_head<'v>(seen: &MessageRef<'_>, fields: usize, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
-    let mut writer = MessageWriter::new(out, seen.uuid(), seen.timestamp());
-    if let Some(type_) = seen.type_() {
-        writer.type_(type_);
-    }
-    if let Some(logger) = seen.logger() {
-        writer.logger(logger);
-    }
-    if let Some(env_version) = seen.env_version() {
-        writer.env_version(env_version);
-    }
-    if let Some(hostname) = seen.hostname() {
-        writer.hostname(hostname);
-    }
-    for field in seen.fields().take(fields) {
-        writer.field_raw(field.raw());
-    }
-    writer
 }
 
 impl ValidDocument<'_> {
