@@ -29,6 +29,21 @@ pub trait Files: Send + Sync + Debug + 'static {
     /// # Errors
     /// As the operating system says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the name is taken; else as the operating system says.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+    /// What there is to know of a file or folder.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        let found = std::fs::metadata(path)?;
+        Ok(Metadata { is_folder: found.is_dir(), length: found.len(), modified: found.modified()? })
+    }
     /// Removes a file.
     ///
     /// # Errors
@@ -53,6 +68,34 @@ pub trait Files: Send + Sync + Debug + 'static {
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
     }
+}
+
+/// What there is to know of a file or folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata {
+    /// A folder, else a file.
+    pub is_folder: bool,
+    /// In bytes.
+    pub length: u64,
+    /// When it was written to last.
+    pub modified: SystemTime,
+}
+
+/// Makes a folder and those above it, and all their names durable: a synced file in a folder that is not there is lost.
+///
+/// # Errors
+/// As the operating system says.
+pub fn create_folder(files: &dyn Files, path: &Path) -> io::Result<()> {
+    files.create_dir_all(path)?;
+    for above in path.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match files.sync_dir(above) {
+            // Not ours, so not made here.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// A lock that is held until it is dropped.

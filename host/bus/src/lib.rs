@@ -5,6 +5,7 @@
 //!
 //! The API is synchronous: pinned workers call it; the edge gives [`Bus::publish`] a callback that may come from any thread.
 
+mod crash;
 mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
@@ -16,8 +17,9 @@ mod step;
 pub mod embedded;
 pub mod kafka;
 
+pub use crash::{CRASH_POINTS, CrashPoint, SAFEGUARDS, Where, crash_point, safeguard};
 pub use error::BusError;
-pub use io::{Clock, File, FileLock, Files, SystemClock, SystemFiles};
+pub use io::{Clock, File, FileLock, Files, Metadata, SystemClock, SystemFiles, create_folder};
 pub use record::{FetchedBatch, RecordBuf, RecordRef, Records};
 pub use step::{Checkpoint, Step, TopicPartition};
 

@@ -9,7 +9,7 @@ use super::{
     shared::Shared,
     store::{FrameError, io_error},
 };
-use crate::{BusError, Event, FetchedBatch, Member, RECORD_BYTES_MAX, Reader, RecordBuf, Step, TopicPartition};
+use crate::{BusError, Event, FetchedBatch, Member, RECORD_BYTES_MAX, Reader, RecordBuf, Step, TopicPartition, crash_point, safeguard};
 use bytes::Bytes;
 use std::{
     io,
@@ -126,6 +126,21 @@ impl EmbeddedMember {
     }
 }
 
+impl EmbeddedMember {
+    /// Makes a step durable: one entry of the log.
+    fn write(&self, mut request: Request) -> Result<(), BusError> {
+        if !safeguard("step-whole") {
+            let mut records = Request::new(Box::new(drop));
+            std::mem::swap(&mut records.batches, &mut request.batches);
+            self.shared.write(records)?;
+        }
+        crash_point("step-before-commit");
+        let written = self.shared.write(request);
+        crash_point("step-after-commit");
+        written
+    }
+}
+
 /// Refuses records that are larger than any topic takes.
 pub(super) fn check_sizes(topic: &str, records: &RecordBuf) -> Result<(), BusError> {
     match records.largest() {
@@ -173,7 +188,7 @@ impl Member for EmbeddedMember {
             self.shared
                 .accepts(self.shared.options.reserve_bytes / 4)
                 .and_then(|()| self.request(step))
-                .and_then(|request| self.shared.write(request))
+                .and_then(|request| self.write(request))
         };
         self.shared.groups.committed(&self.group, self.id, self.shared.clock.elapsed());
         written

@@ -29,7 +29,7 @@ pub use recover::Damage;
 
 use crate::{
     Ack, Bus, BusError, Clock, FileLock, Files, GroupPosition, Member, Reader, RecordBuf, Start, SystemClock, SystemFiles, TopicInfo,
-    TopicPartition, TopicSpec,
+    TopicPartition, TopicSpec, create_folder,
 };
 use catalog::PARTITIONS_MAX;
 use member::{EmbeddedMember, EmbeddedReader, check_sizes};
@@ -67,7 +67,7 @@ impl EmbeddedBus {
     pub fn open_with(options: EmbeddedOptions, files: Arc<dyn Files>, clock: Arc<dyn Clock>) -> Result<Self, BusError> {
         options.check()?;
         let folder = options.folder.clone();
-        files.create_dir_all(&folder).map_err(|error| io_error("cannot make", &folder, error))?;
+        create_folder(&*files, &folder).map_err(|error| io_error("cannot make", &folder, error))?;
         let lock = lock(&*files, &options)?;
         let store = Store::new(files, folder, options.open_files_max, options.cache_bytes_max);
         let mut recovered = recover::recover(&store)?;

@@ -7,7 +7,7 @@ use super::{
     store::FrameError,
     writer::{Draft, Failure, Writer},
 };
-use crate::TopicPartition;
+use crate::{TopicPartition, crash_point};
 
 /// A segment that is not written to any more.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,7 @@ impl Writer {
                 tracing::error!(segment = oldest.segment, why, "the segment is kept: what it holds could not be carried forward");
                 return;
             }
+            crash_point("log-retention");
             pins.iter().for_each(|pin| self.cut_loose(pin, total));
             self.delete(oldest);
         }

@@ -10,7 +10,7 @@ use super::{
     side::{Side, SideSlot},
     store::io_error,
 };
-use crate::{BusError, TopicSpec};
+use crate::{BusError, TopicSpec, crash_point, safeguard};
 use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
@@ -166,9 +166,10 @@ impl Writer {
         let time_ms = self.shared.now_ms();
         let places = encode_entry(&mut self.buffer, &self.active, self.sequence, time_ms, draft);
         self.active.file.write_all_at(&self.buffer, self.active.end).map_err(|error| self.take_back(&error))?;
-        let path = || self.shared.store.log_path(self.active.segment);
+        crash_point("log-before-sync");
         let begin = self.shared.clock.elapsed();
-        self.active.file.sync().map_err(|error| Failure::Broken(io_error("cannot sync", &path(), error).to_string()))?;
+        self.sync()?;
+        crash_point("log-after-sync");
         metrics::histogram!("tidemill_bus_sync_seconds").record(self.shared.clock.elapsed().saturating_sub(begin));
         self.active.end += self.buffer.len() as u64;
         self.unchecked_bytes += self.buffer.len() as u64;
@@ -182,6 +183,14 @@ impl Writer {
             self.active.slots.extend(SideSlot::of(item, place));
         }
         Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Failure> {
+        if !safeguard("log-sync") {
+            return Ok(());
+        }
+        let path = || self.shared.store.log_path(self.active.segment);
+        self.active.file.sync().map_err(|error| Failure::Broken(io_error("cannot sync", &path(), error).to_string()))
     }
 
     /// After a failed write: a full disk gives its bytes back and the log goes on, anything else ends it.
@@ -213,6 +222,7 @@ impl Writer {
         let side = Side { segment_bytes: self.active.end, newest_ms: self.active.newest_ms, slots };
         let made = side
             .write(&self.shared.store, self.active.segment)
+            .map(|()| crash_point("log-roll-index"))
             .and_then(|()| create_segment(&self.shared, self.next_segment, &mut self.sequence, &mut self.buffer));
         match made {
             Ok(active) => {
@@ -245,7 +255,11 @@ fn create_segment(shared: &Shared, segment: u32, sequence: &mut u64, buffer: &mu
     encode_entry(buffer, &active, *sequence, newest_ms, &draft);
     encode_entry(buffer, &active, *sequence + 1, newest_ms, &draft);
     let written = active.file.set_len(0).and_then(|()| active.file.write_all_at(buffer, 0)).and_then(|()| active.file.sync());
-    written.and_then(|()| store.files().sync_dir(store.folder())).map_err(failed)?;
+    written.map_err(failed)?;
+    crash_point("log-roll-segment");
+    if safeguard("log-folder-sync") {
+        store.files().sync_dir(store.folder()).map_err(failed)?;
+    }
     *sequence += 2;
     active.end = buffer.len() as u64;
     Ok(active)

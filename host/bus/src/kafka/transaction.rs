@@ -9,7 +9,7 @@ use super::{
     options::TRANSACTION_TIMEOUT,
     produce,
 };
-use crate::{BusError, Step};
+use crate::{BusError, Step, crash_point};
 use parking_lot::Mutex;
 use rdkafka::{
     TopicPartitionList,
@@ -197,12 +197,15 @@ impl Running {
         let positions = retried(deadline, |left| self.producer.send_offsets_to_transaction(offsets, membership, left));
         positions.map_err(|error| stop("the positions of a step", &error))?;
         self.flush(deadline)?;
+        crash_point("step-before-commit");
         let committed = retried(deadline, |left| self.producer.commit_transaction(left));
         committed.map_err(|error| {
             let is_unanswered = matches!(&error, KafkaError::Transaction(refused) if refused.is_retriable());
             let cause = self.cause(&error);
             if is_unanswered { Stop::Unanswered(cause) } else { stop_with(cause, &error) }
-        })
+        })?;
+        crash_point("step-after-commit");
+        Ok(())
     }
 
     fn flush(&self, deadline: Instant) -> Result<(), Stop> {
