@@ -9,6 +9,7 @@ use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, Table
 use deltalake_core::kernel::{Action, Add, MetadataExt, Transaction, new_metadata};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use std::{sync::Arc, time::Duration};
+use tidemill_bus::crash_point;
 use tidemill_message::MessageRef;
 
 impl Table {
@@ -31,7 +32,7 @@ impl Table {
     }
 
     async fn try_commit(&mut self, shared: &Shared) -> Result<Outcome, LakeError> {
-        self.sync(shared)?;
+        self.sync(shared).await?;
         if self.is_broken {
             return Ok(Outcome::Superseded);
         }
@@ -41,17 +42,19 @@ impl Table {
         self.settle_waiting(shared).await?;
         self.finish_parts()?;
         self.store_files(shared).await?;
+        crash_point("lake-before-commit");
         for _ in 0..shared.limits.commit_attempts_max {
             match self.commit_once().await {
                 Ok(version) => {
+                    crash_point("lake-after-commit");
                     self.committed(shared, version);
-                    self.sync(shared)?;
+                    self.sync(shared).await?;
                     return Ok(Outcome::Committed);
                 }
                 Err(error) if is_contention(&error) => {}
                 Err(error) => return Err(LakeError::table(&self.name, error)),
             }
-            if !self.catch_up().await? {
+            if !self.catch_up(shared).await? {
                 return Ok(Outcome::Superseded);
             }
         }
@@ -145,18 +148,18 @@ impl Table {
         }
     }
 
-    fn sync(&mut self, shared: &Shared) -> Result<(), LakeError> {
+    async fn sync(&mut self, shared: &Shared) -> Result<(), LakeError> {
         if let Some((version, _)) = &self.unsynced {
-            shared.store.sync_commit(&self.name, *version)?;
+            shared.store.sync_commit(&self.name, *version).await?;
         }
         self.unsynced = None;
         Ok(())
     }
 
     /// Reads what others committed; `false` where they moved our sources on or changed our columns.
-    async fn catch_up(&mut self) -> Result<bool, LakeError> {
+    async fn catch_up(&mut self, shared: &Shared) -> Result<bool, LakeError> {
         let Some(opened) = &self.opened else { return Ok(false) };
-        let state = self.load(&opened.log_store).await?;
+        let state = self.load(shared, &opened.log_store).await?;
         let layout = self.layout(state.as_ref())?;
         let is_same = layout.columns == opened.layout.columns;
         if let Some(opened) = &mut self.opened {

@@ -20,6 +20,7 @@ use deltalake_core::table::state::DeltaTableState;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tidemill_bus::crash_point;
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 1_024;
@@ -88,6 +89,7 @@ async fn compact(
     let merged = merge(shared, table, &arrow_of_table(&state.schema()), files).await?;
     let path = new_path(date);
     shared.store.put(table, &path, merged.bytes.clone()).await?;
+    crash_point("lake-compaction");
     let mut actions: Vec<Action> = files.iter().map(|file| Action::Remove(file.remove_action(false))).collect();
     actions.push(Action::Add(add_action(&path, date, &merged, false)));
     let properties = CommitProperties::default().with_create_checkpoint(false).with_cleanup_expired_logs(Some(false));
@@ -95,7 +97,8 @@ async fn compact(
     let base = Some(state as &dyn TableReference);
     let commit = CommitBuilder::from(properties).with_actions(actions).build(base, Arc::clone(log_store), operation);
     let done = commit.await.map_err(|error| LakeError::table(table, error))?;
-    shared.store.sync_commit(table, done.version())?;
+    crash_point("lake-compacted");
+    shared.store.sync_commit(table, done.version()).await?;
     tracing::debug!(table, date, files = files.len(), rows = merged.stats.rows, "files compacted");
     metrics::counter!("tidemill_lake_compactions_total", "table" => table.to_owned()).increment(1);
     shared.note(table, |table| table.compactions += 1);
@@ -135,10 +138,11 @@ async fn checkpoint(shared: &Shared, table: &str, log_store: &LogStoreRef, versi
     let mut delta = DeltaTable::new(Arc::clone(log_store));
     delta.load_version(version).await.map_err(failed)?;
     deltalake_core::checkpoints::create_checkpoint(&delta, None).await.map_err(failed)?;
+    crash_point("lake-checkpoint");
     let prefix = format!("{version:020}.checkpoint");
     let names = shared.store.log_files(table);
     for name in names.iter().filter(|name| name.starts_with(&prefix) || *name == LAST_CHECKPOINT) {
-        shared.store.sync_log_file(table, name)?;
+        shared.store.sync_log_file(table, name).await?;
     }
     let cleaned = deltalake_core::checkpoints::cleanup_metadata(&delta, None).await.map_err(failed)?;
     tracing::debug!(table, version, cleaned, "checkpoint written");

@@ -18,6 +18,7 @@ mod error;
 mod extras;
 mod identity;
 pub mod layout;
+mod local;
 mod names;
 mod options;
 pub mod parquet_file;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, RecordRef, Step, TopicPartition};
+use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, RecordRef, Step, TopicPartition, crash_point};
 use tidemill_message::MessageRef;
 use tokio::runtime::Runtime;
 
@@ -25,6 +25,8 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 const POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
 /// The pause after the bus failed.
 const BUS_PAUSE: Duration = Duration::from_millis(500);
+/// How long stopping waits for a round of upkeep; cut off, it leaves a file that nobody reads, no more.
+const UPKEEP_PATIENCE: Duration = Duration::from_secs(2);
 /// Threads that wait for the object store.
 const IO_THREADS: usize = 2;
 
@@ -153,8 +155,11 @@ impl Worker {
             self.look_after_tables();
         }
         self.drain();
-        if let Some(upkeep) = self.upkeep.take() {
-            upkeep.abort();
+        if let Some(mut upkeep) = self.upkeep.take() {
+            let ended = self.runtime.block_on(async { tokio::time::timeout(UPKEEP_PATIENCE, &mut upkeep).await });
+            if ended.is_err() {
+                upkeep.abort();
+            }
         }
         self.runtime.shutdown_timeout(Duration::from_secs(1));
     }
@@ -366,6 +371,7 @@ impl Worker {
         if positions.is_empty() {
             return;
         }
+        crash_point("lake-before-position");
         match self.member.commit(Step { positions, ..Step::default() }) {
             Ok(()) => {
                 for (consumed, reached) in self.partitions.iter_mut().zip(reached) {

@@ -16,6 +16,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+use tidemill_bus::safeguard;
 use tidemill_message::MessageRef;
 
 /// Opening a table may take so long before it counts as failed: the stage does nothing else meanwhile.
@@ -202,7 +203,8 @@ impl Table {
     }
 
     pub(crate) fn is_committed(&self, identity: &Identity) -> bool {
-        self.marks.get(&identity.app_id).copied().flatten().is_some_and(|mark| identity.offset <= mark)
+        let is_marked = |mark: i64| identity.offset <= mark && safeguard("lake-watermark");
+        self.marks.get(&identity.app_id).copied().flatten().is_some_and(is_marked)
     }
 
     /// Makes sure that the table is open and how far this source came is known; `false` where the store fails.
@@ -229,7 +231,7 @@ impl Table {
     pub(crate) async fn open_for(&mut self, shared: &Shared, app_id: &Arc<str>) -> Result<(), LakeError> {
         if self.opened.is_none() {
             let log_store = shared.store.log_store(&self.name)?;
-            let state = self.load(&log_store).await?;
+            let state = self.load(shared, &log_store).await?;
             let layout = Arc::new(self.layout(state.as_ref())?);
             self.opened = Some(Opened { log_store, state, layout });
         }
@@ -240,12 +242,16 @@ impl Table {
         Ok(())
     }
 
-    pub(crate) async fn load(&self, log_store: &LogStoreRef) -> Result<Option<DeltaTableState>, LakeError> {
+    /// Reads the newest version. What it says counts, rows that are in it are left out and positions move past them: so it is made
+    /// durable first, for whoever wrote it may have died before he did.
+    pub(crate) async fn load(&self, shared: &Shared, log_store: &LogStoreRef) -> Result<Option<DeltaTableState>, LakeError> {
         let failed = |error| LakeError::table(&self.name, error);
         if !log_store.is_delta_table_location().await.map_err(failed)? {
             return Ok(None);
         }
-        DeltaTableState::try_new(log_store.as_ref(), None).await.map(Some).map_err(failed)
+        let state = DeltaTableState::try_new(log_store.as_ref(), None).await.map_err(failed)?;
+        shared.store.sync_log(&self.name).await?;
+        Ok(Some(state))
     }
 
     pub(crate) fn layout(&self, state: Option<&DeltaTableState>) -> Result<Layout, LakeError> {

@@ -42,7 +42,9 @@ fn a_kill_between_commit_and_position_repeats_no_row() {
     for last in [20, 27, 40] {
         let bus = Arc::new(Forgetful { bus: Arc::clone(&world.bus), group: "lake" });
         let lake = world.start_with(bus, Duration::from_millis(50), Arc::new(SystemFiles), LakeLimits::default());
-        until("rows", || world.lake_folder().join(ORDER).exists() && world.ids(ORDER).len() as i64 >= last);
+        until("rows", || {
+            world.lake_folder().join(ORDER).join("_delta_log/00000000000000000000.json").exists() && world.ids(ORDER).len() as i64 >= last
+        });
         drop(lake);
         world.assert_ids(ORDER, 0..last);
         world.orders(last, if last == 20 { &["{}"; 7] } else { &["{}"; 13] });
