@@ -19,7 +19,7 @@ use crate::{
     status::{LogEntry, PluginStatus},
 };
 use std::{collections::BTreeMap, time::Duration};
-use tidemill_bus::Clock;
+use tidemill_bus::{Clock, crash_point};
 use tidemill_message::MessageRef;
 use tidemill_runtime::{Batch, CallError, CallErrorKind, CallReport, Columns, ColumnsBuilder, Kind, Level};
 
@@ -202,6 +202,9 @@ impl Slot {
         let mut running = Running { guest, declared: Declared::default(), pending: Pending::default(), memory_bytes: 0 };
         if self.spec.has_state() {
             self.restore(&mut running)?;
+            if self.base.is_some() {
+                crash_point("restore");
+            }
         }
         self.put_running(running, context);
         Ok(true)

@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, Step, TopicPartition};
+use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, Step, TopicPartition, safeguard};
 
 /// How often a waiting worker looks at the clock and whether it is to stop.
 const POLL_MAX: Duration = Duration::from_millis(50);
@@ -247,7 +247,9 @@ impl<W: Work> Driver<W> {
         if is_needed && let Err(error) = self.member.commit(step) {
             tracing::warn!(%error, stage = self.name, "the step failed; its partitions begin anew from their checkpoints");
             metrics::counter!("tidemill_steps_failed_total", "stage" => self.name).increment(1);
-            self.begin_anew();
+            if safeguard("step-undo") {
+                self.begin_anew();
+            }
             return false;
         }
         self.owned.values_mut().for_each(|owned| owned.committed = owned.committed.max(owned.next));

@@ -15,7 +15,7 @@ use crate::{
     status::{Payload, PluginStatus},
 };
 use std::{sync::atomic::AtomicU64, time::Duration};
-use tidemill_bus::Checkpoint;
+use tidemill_bus::{Checkpoint, crash_point};
 use tidemill_message::MessageRef;
 use tidemill_runtime::{self as runtime, CallError, Delivery};
 
@@ -261,6 +261,7 @@ impl Slot {
         }
         if self.spec.has_state() {
             self.take_snapshot(context)?;
+            crash_point("checkpoint");
         }
         if let Some(running) = &mut self.running {
             self.staged.graphs.extend(running.pending.take(&running.declared));

@@ -15,7 +15,7 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, Step, TopicPartition};
+use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, Step, TopicPartition, safeguard};
 
 /// How often a waiting worker looks whether it is to stop.
 const POLL_MAX: Duration = Duration::from_millis(100);
@@ -259,7 +259,9 @@ impl Worker {
         if let Err(error) = self.parts.member.commit(step) {
             tracing::warn!(%error, "the step failed; decoding starts again behind the last one");
             counters::step_failed();
-            self.start_again();
+            if safeguard("step-undo") {
+                self.start_again();
+            }
             return false;
         }
         self.committed();

@@ -26,7 +26,7 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Files, Member, Step, TopicPartition, partition_of};
+use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Files, Member, Step, TopicPartition, crash_point, partition_of, safeguard};
 use tidemill_config::Allow;
 use tidemill_runtime::Target;
 
@@ -197,6 +197,9 @@ impl DeliverWorker {
         let Some(lane) = self.lanes.get_mut(&batch.partition) else { return };
         for (offset, record) in batch.iter() {
             lane.queue_bytes += record.value.len();
+            if !safeguard("outbox-position") {
+                lane.done = offset + 1;
+            }
             lane.queue.push_back((offset, OutboxEntry::read(record.value).map_err(|error| error.to_string())));
         }
         if lane.queue_bytes >= AHEAD_BYTES_MAX && !lane.paused {
@@ -220,6 +223,7 @@ impl DeliverWorker {
         let Some(lane) = self.lanes.get_mut(place) else { return };
         let Some((offset, entry)) = lane.queue.front() else { return };
         let offset = *offset;
+        crash_point("outbox-before-attempt");
         let outcome = match entry {
             Ok(entry) => match allow::check(&self.options.plugin, &self.options.allow, &entry.target) {
                 Ok(Allowed::Http(url)) => match request(entry, url) {
@@ -266,6 +270,7 @@ impl DeliverWorker {
         lane.in_flight = false;
         match outcome {
             Outcome::Done => {
+                crash_point("outbox-after-attempt");
                 count("done");
                 self.pass(place, offset);
             }
@@ -372,7 +377,10 @@ impl Lane {
 
 fn request(entry: &OutboxEntry, url: reqwest::Url) -> Result<Request, String> {
     match &entry.target {
-        Target::Http { method, headers, .. } => Request::new(method, url, headers, &entry.key, entry.body.clone()),
+        Target::Http { method, headers, .. } => {
+            let key = if safeguard("delivery-key") { entry.key.clone() } else { uuid::Uuid::new_v4().to_string() };
+            Request::new(method, url, headers, &key, entry.body.clone())
+        }
         _ => Err("not an HTTP target".to_owned()),
     }
 }
