@@ -75,6 +75,12 @@ pub const KEYS: &[Key] = &[
         "17179869184",
         "Above so many bytes the embedded log's oldest records go, whoever has not read them (16 GiB).",
     ),
+    key(
+        "bus.embedded.segment_bytes",
+        Kind::Integer(1_048_576),
+        "134217728",
+        "A file of the embedded log is full at so many bytes, and goes as a whole (128 MiB; at most 1 GiB).",
+    ),
     key("schemas.paths", Kind::Paths, "[\"schemas\"]", "Folders of schemas: NAMESPACE/DOCTYPE/DOCTYPE.VERSION.schema.json."),
     key(
         "schemas.version_members",
@@ -86,6 +92,14 @@ pub const KEYS: &[Key] = &[
     key("lake.url", Kind::Text, "\"\"", "Where the tables are: any object store URL; empty: lake/ in data_dir."),
     key("lake.commit_interval_s", Kind::Number, "60", "A table with rows is committed after so many seconds at the latest."),
     key("lake.commit_bytes", Kind::Integer(1), "134217728", "A table with so many bytes of rows is committed at once (128 MiB)."),
+    key(
+        "lake.upkeep_interval_s",
+        Kind::Number,
+        "30",
+        "So often small files are merged and the tables' logs get their checkpoints, in seconds.",
+    ),
+    key("lake.small_files_max", Kind::Integer(2), "16", "A date with more small files than this has them merged."),
+    key("lake.checkpoint_commits", Kind::Integer(1), "100", "A table's log gets a checkpoint after so many commits."),
     key(
         "log.filter",
         Kind::Text,

@@ -119,6 +119,8 @@ pub struct Embedded {
     pub retention_s: u64,
     /// The log's size, in bytes, above which the oldest records go.
     pub retention_bytes: u64,
+    /// A file of the log is full at so many bytes.
+    pub segment_bytes: u64,
 }
 
 /// Where schemas are.
@@ -151,6 +153,12 @@ pub struct Lake {
     pub commit_interval_s: f64,
     /// A table with so many bytes of rows is committed at once.
     pub commit_bytes: u64,
+    /// So often small files are merged and logs get their checkpoints.
+    pub upkeep_interval_s: f64,
+    /// A date with more small files than this has them merged.
+    pub small_files_max: usize,
+    /// A table's log gets a checkpoint after so many commits.
+    pub checkpoint_commits: u64,
 }
 
 /// How log lines look.

@@ -57,6 +57,7 @@ fn embedded(config: &Config, plugins: &Loaded) -> EmbeddedOptions {
     EmbeddedOptions {
         retention_age: Duration::from_secs(config.bus.embedded.retention_s),
         retention_bytes: config.bus.embedded.retention_bytes,
+        segment_bytes: config.bus.embedded.segment_bytes,
         pinned_bytes_max: config.bus.embedded.retention_bytes.saturating_mul(4),
         declared_groups,
         ..EmbeddedOptions::new(config.data_dir.join("log"))

@@ -5,7 +5,7 @@ use crate::exit::{Failure, surroundings, wrong_use};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidemill_bus::{Bus, Clock, SystemFiles};
 use tidemill_config::{Config, Role};
-use tidemill_lake::{LakeHandle, LakeOptions, LakeStage};
+use tidemill_lake::{LakeHandle, LakeLimits, LakeOptions, LakeStage};
 use tidemill_pipeline::{
     analysis::{PluginsOptions, StageHandle, StepOptions, start_analysis, start_output},
     decode::{DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, DecoderPlugin, StageOptions, StepLimits, VersionPointers},
@@ -137,7 +137,13 @@ impl Common<'_> {
             clock: Arc::clone(self.clock),
             files: Arc::new(SystemFiles),
         };
-        LakeStage::start(options).map_err(surroundings)
+        let limits = LakeLimits {
+            maintenance_interval: Duration::from_secs_f64(lake.upkeep_interval_s),
+            small_files_max: lake.small_files_max,
+            checkpoint_commits: lake.checkpoint_commits,
+            ..LakeLimits::default()
+        };
+        LakeStage::start_with(options, limits).map_err(surroundings)
     }
 
     fn plugins(&self, plugins: &[Ready]) -> PluginsOptions {
