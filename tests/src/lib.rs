@@ -3,6 +3,7 @@
 //! [`Platform`] is a running `tidemill serve`; [`Connection`] and [`Load`] are its clients, [`HttpSink`] is where it delivers to,
 //! [`tap`] reads its topics and [`Lake`] its tables.
 
+mod crash;
 mod http;
 mod lake;
 mod load;
@@ -12,6 +13,7 @@ mod setup;
 mod sink;
 mod topics;
 
+pub use crash::{CrashRun, Cut, Dice, cuts};
 pub use http::{Answer, Connection, get_json, raw_exchange};
 pub use lake::{Lake, Table};
 pub use load::{Acknowledged, Load, post_all};

@@ -40,6 +40,7 @@ pub struct Platform {
     folder: TempDir,
     child: Option<Child>,
     address: SocketAddr,
+    environment: Vec<(String, String)>,
 }
 
 impl Platform {
@@ -50,7 +51,7 @@ impl Platform {
     pub fn start(setup: &Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("tidemill-test-").tempdir().expect("a folder");
         std::fs::write(folder.path().join("tidemill.toml"), setup.toml()).expect("written");
-        let mut platform = Self { folder, child: None, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut platform = Self { folder, child: None, address: SocketAddr::from(([127, 0, 0, 1], 0)), environment: vec![] };
         platform.restart();
         platform
     }
@@ -60,18 +61,61 @@ impl Platform {
     /// # Panics
     /// When it does not listen within a minute.
     pub fn restart(&mut self) {
+        assert!(self.try_restart(), "it does not listen");
+    }
+
+    /// The same; `false` where it ends before it listens.
+    ///
+    /// # Panics
+    /// When it runs already.
+    pub fn try_restart(&mut self) -> bool {
         assert!(self.child.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
         let mut child = self.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
         let stdout = child.stdout.take().expect("a pipe");
         self.child = Some(child);
-        self.address = listening(stdout).unwrap_or_else(|| panic!("it does not listen"));
+        let address = listening(stdout);
+        self.address = address.unwrap_or(self.address);
+        address.is_some()
+    }
+
+    /// These variables are set from the next start on, and no others of the platform's own.
+    pub fn set_environment(&mut self, variables: &[(&str, String)]) {
+        self.environment = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    }
+
+    /// Whether it was started and not ended by us.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Writes the end of its log to stderr.
+    pub fn show_log(&self) {
+        show_end(&self.log_file());
+    }
+
+    /// Waits until it has ended by itself; `false` where it still runs after this time.
+    ///
+    /// # Panics
+    /// When it does not run, or the operating system does not say.
+    pub fn wait_gone(&mut self, max: Duration) -> bool {
+        let child = self.child.as_mut().expect("it runs");
+        let began = Instant::now();
+        while child.try_wait().expect("a status").is_none() {
+            if began.elapsed() > max {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.child = None;
+        true
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(tidemill());
         command.arg("serve").arg("--config").arg(self.folder.path().join("tidemill.toml")).arg("--data").arg(self.data());
         clean(&mut command);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

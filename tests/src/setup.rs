@@ -86,10 +86,11 @@ pub(crate) fn clean(command: &mut Command) -> &mut Command {
 pub fn component(test: &str, name: &str) -> Option<PathBuf> {
     static PLUGINS: OnceLock<bool> = OnceLock::new();
     static EVIL: OnceLock<bool> = OnceLock::new();
-    if name == "evil" {
-        let path = root().join("tests/guests/evil/evil.wasm");
-        let built = EVIL.get_or_init(|| build_plugins(&["build", "tests/guests/evil"]));
-        return found(test, *built, path);
+    static WITNESS: OnceLock<bool> = OnceLock::new();
+    if let Some(built) = [("evil", &EVIL), ("witness", &WITNESS)].into_iter().find_map(|(guest, built)| (guest == name).then_some(built)) {
+        let folder = format!("tests/guests/{name}");
+        let built = built.get_or_init(|| build_plugins(&["build", &folder]));
+        return found(test, *built, root().join(folder).join(format!("{name}.wasm")));
     }
     let path = root().join("plugins").join(name).join(format!("{name}.wasm"));
     found(test, *PLUGINS.get_or_init(|| build_plugins(&["build-all", "plugins"])), path)
@@ -148,12 +149,14 @@ pub struct Setup {
     pub plugins: Vec<Value>,
     /// What runs; empty: everything.
     pub roles: Vec<&'static str>,
+    /// Any other key, as `section.key`.
+    pub keys: Vec<(&'static str, Value)>,
 }
 
 impl Setup {
     /// A platform without plugins on this bus, with these schemas.
     pub fn new(bus: BusSetup, partitions: u32, schemas: Vec<PathBuf>) -> Self {
-        Self { bus, partitions, schemas, geoip: None, lake_interval_s: 1.0, plugins: vec![], roles: vec![] }
+        Self { bus, partitions, schemas, geoip: None, lake_interval_s: 1.0, plugins: vec![], roles: vec![], keys: vec![] }
     }
 
     /// The configuration file.
@@ -171,6 +174,11 @@ impl Setup {
         });
         if let Some(city) = &self.geoip {
             config["geoip"] = json!({"city": city});
+        }
+        for (path, value) in &self.keys {
+            let pointer = format!("/{}", path.replace('.', "/"));
+            let (section, key) = pointer.rsplit_once('/').unwrap_or(("", &pointer));
+            section.split('/').skip(1).fold(&mut config, |table, name| &mut table[name])[key] = value.clone();
         }
         if !self.roles.is_empty() {
             config["roles"] = json!(self.roles);

@@ -2,7 +2,7 @@
 
 use crate::http::read_head;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::{self, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -71,9 +71,21 @@ impl HttpSink {
         received.iter().filter(|one| seen.insert(one.key.clone())).cloned().collect()
     }
 
+    /// A key that came with two bodies, which no receiver could make sense of.
+    pub fn conflict(&self) -> Option<String> {
+        let mut bodies = BTreeMap::new();
+        let received = self.shared.received.lock().unwrap_or_else(PoisonError::into_inner);
+        received.iter().find(|one| *bodies.entry(&one.key).or_insert(&one.body) != &one.body).map(|one| one.key.clone())
+    }
+
     /// Requests that were answered 200, those with a known key too.
     pub fn requests(&self) -> usize {
         self.shared.received.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// From now on requests are answered 200.
+    pub fn recover(&self) {
+        self.shared.failures_left.store(0, Ordering::Relaxed);
     }
 
     /// Requests that were answered 500.
