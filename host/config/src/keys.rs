@@ -81,6 +81,30 @@ pub const KEYS: &[Key] = &[
         "134217728",
         "A file of the embedded log is full at so many bytes, and goes as a whole (128 MiB; at most 1 GiB).",
     ),
+    key(
+        "spool.max_bytes",
+        Kind::Integer(0),
+        "17179869184",
+        "With the Kafka bus, pings that it does not take are kept in data_dir/spool, up to so many bytes (16 GiB); 0: none are.",
+    ),
+    key(
+        "spool.publish_timeout_ms",
+        Kind::Integer(1),
+        "1000",
+        "A ping that Kafka has not confirmed after so long goes to the spool, and those after it at once, until Kafka confirms again.",
+    ),
+    key(
+        "spool.drain_bytes_per_s",
+        Kind::Integer(1),
+        "67108864",
+        "The spool is emptied at so many bytes a second at most, so that Kafka has room for new pings (64 MiB).",
+    ),
+    key(
+        "spool.disk_reserve_bytes",
+        Kind::Integer(0),
+        "268435456",
+        "With less free on its disk the spool takes nothing and pings are answered 507 (256 MiB).",
+    ),
     key("schemas.paths", Kind::Paths, "[\"schemas\"]", "Folders of schemas: NAMESPACE/DOCTYPE/DOCTYPE.VERSION.schema.json."),
     key(
         "schemas.version_members",

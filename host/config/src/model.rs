@@ -48,6 +48,8 @@ pub struct Config {
     pub http: Http,
     /// The bus.
     pub bus: Bus,
+    /// Where pings wait for a bus that is away.
+    pub spool: Spool,
     /// Where schemas are.
     pub schemas: Schemas,
     /// The GeoIP database.
@@ -121,6 +123,20 @@ pub struct Embedded {
     pub retention_bytes: u64,
     /// A file of the log is full at so many bytes.
     pub segment_bytes: u64,
+}
+
+/// Where pings wait for a bus that is away.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spool {
+    /// What it holds at most; 0: there is none.
+    pub max_bytes: u64,
+    /// How long the bus may take for a ping.
+    pub publish_timeout_ms: u64,
+    /// How fast it is emptied at most.
+    pub drain_bytes_per_s: u64,
+    /// What it leaves free on its disk.
+    pub disk_reserve_bytes: u64,
 }
 
 /// Where schemas are.

@@ -25,7 +25,12 @@ pub struct Control {
     pub live: Arc<LiveState>,
     /// What `/metrics` prints.
     pub metrics: PrometheusHandle,
+    /// How pings are taken; absent where this process takes none: then the bus alone is asked.
+    pub intake: Option<Heartbeat>,
 }
+
+/// Asks what takes pings how it is; may block. The heartbeat's body where a ping would be taken now, else what is out of order.
+pub type Heartbeat = Arc<dyn Fn() -> Result<serde_json::Value, String> + Send + Sync>;
 
 /// Everything that is served besides pings.
 pub fn router(control: Control) -> Router {

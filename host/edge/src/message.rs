@@ -11,6 +11,8 @@ pub const KEPT_HEADERS: [&str; 7] = ["Content-Length", "Date", "DNT", "Host", "U
 
 /// A request, as far as the message needs it.
 pub struct Request<'a> {
+    /// The message's own id: two records with the same one are the same ping.
+    pub uuid: [u8; 16],
     pub now_ns: i64,
     pub hostname: &'a str,
     pub peer: IpAddr,
@@ -22,15 +24,14 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Appends the record of this request.
+    /// Appends the record of this request, each time the same.
     pub fn write(&self, key: &[u8], out: &mut RecordBuf) {
-        let uuid = uuid::Uuid::new_v4().into_bytes();
-        out.push_with(self.now_ns / 1_000_000, key, &[("tm-v", b"1")], |value| self.write_message(&uuid, value));
+        out.push_with(self.now_ns / 1_000_000, key, &[("tm-v", b"1")], |value| self.write_message(value));
     }
 
-    fn write_message(&self, uuid: &[u8; 16], value: &mut Vec<u8>) {
+    fn write_message(&self, value: &mut Vec<u8>) {
         value.reserve(self.body.len() + 1_024);
-        let mut message = MessageWriter::new(value, uuid, self.now_ns);
+        let mut message = MessageWriter::new(value, &self.uuid, self.now_ns);
         message.type_(b"raw");
         message.logger(b"moz_ingest");
         message.hostname(self.hostname.as_bytes());

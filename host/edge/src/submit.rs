@@ -1,40 +1,37 @@
 //! One request to `/submit`.
 
 use crate::{
-    Limits, SubmitPath, document_id,
+    Intake, Limits, document_id,
     message::{KEPT_HEADERS, Request as Ping},
     path,
+    room::{Room, Share},
 };
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Incoming, header};
 use std::{net::IpAddr, sync::Arc};
-use tidemill_bus::{Bus, BusError, Clock, RecordBuf, partition_of};
-use tokio::{sync::oneshot, time::timeout};
+use tidemill_bus::{BusError, Clock};
+use tokio::time::timeout;
 
 /// Turns requests into records of `raw`.
 pub struct Edge {
-    bus: Arc<dyn Bus>,
+    intake: Arc<Intake>,
     clock: Arc<dyn Clock>,
-    partitions: u32,
     hostname: String,
     limits: Limits,
+    room: Room,
 }
 
 /// An answer that is not 200, with the sentence for its body.
 struct Refusal(StatusCode, String);
 
 impl Edge {
-    /// An edge on a bus whose `raw` topic exists.
-    ///
-    /// # Errors
-    /// When the bus does not know the topic.
-    pub fn new(bus: Arc<dyn Bus>, clock: Arc<dyn Clock>, limits: Limits) -> Result<Self, BusError> {
-        let partitions = bus.partitions("raw")?;
+    /// An edge that brings pings to this intake.
+    pub fn new(intake: Arc<Intake>, clock: Arc<dyn Clock>, limits: Limits) -> Self {
         let hostname =
             std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned());
-        Ok(Self { bus, clock, partitions, hostname, limits })
+        Self { intake, clock, hostname, limits, room: Room::new(limits.held_bytes_max) }
     }
 
     /// The limits in force.
@@ -56,9 +53,11 @@ impl Edge {
         let (head, body) = request.into_parts();
         let path = path::parse(head.uri.path()).ok_or_else(not_found)?;
         self.check_head(&head.method, &head.uri, &head.headers)?;
-        let body = self.read_body(body).await?;
+        let mut share = self.room.share();
+        let body = self.read_body(body, &mut share).await?;
         metrics::counter!("tidemill_edge_bytes_total").increment(body.len() as u64);
         let ping = Ping {
+            uuid: uuid::Uuid::new_v4().into_bytes(),
             now_ns: self.clock.now_ns(),
             hostname: &self.hostname,
             peer,
@@ -68,7 +67,9 @@ impl Edge {
             headers: &head.headers,
             body: &body,
         };
-        self.publish(&path, &ping).await
+        let key = document_id(&path);
+        let taken = self.intake.take(key.as_bytes(), |records| ping.write(key.as_bytes(), records)).await;
+        taken.map_err(|error| publish_failed(&error))
     }
 
     /// The checks that need no body, in the order of the original server.
@@ -98,30 +99,26 @@ impl Edge {
         }
     }
 
-    async fn read_body(&self, body: Incoming) -> Result<Bytes, Refusal> {
-        match timeout(self.limits.body_timeout, body.collect()).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) => Err(Refusal(StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))),
+    async fn read_body(&self, body: Incoming, share: &mut Share<'_>) -> Result<Bytes, Refusal> {
+        match timeout(self.limits.body_timeout, collect(body, share)).await {
+            Ok(body) => body,
             Err(_) => Err(Refusal(StatusCode::REQUEST_TIMEOUT, "the body did not come in time".into())),
         }
     }
+}
 
-    async fn publish(&self, path: &SubmitPath, ping: &Ping<'_>) -> Result<(), Refusal> {
-        let key = document_id(path);
-        let mut records = RecordBuf::default();
-        ping.write(key.as_bytes(), &mut records);
-        let (sender, receiver) = oneshot::channel();
-        let ack = Box::new(move |result| {
-            let _ = sender.send(result);
-        });
-        self.bus.publish("raw", partition_of(key.as_bytes(), self.partitions), records, ack);
-        match timeout(self.limits.publish_timeout, receiver).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(publish_failed(&error)),
-            Ok(Err(_)) => Err(publish_failed(&BusError::Unavailable("it went away".into()))),
-            Err(_) => Err(publish_failed(&BusError::Unavailable("it did not confirm in time".into()))),
+/// The whole body, which is counted while it comes.
+async fn collect(mut body: Incoming, share: &mut Share<'_>) -> Result<Bytes, Refusal> {
+    let mut pieces: Vec<Bytes> = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Refusal(StatusCode::BAD_REQUEST, format!("the body broke off: {error}")))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if !share.grow(piece.len() as u64) {
+            return Err(Refusal(StatusCode::INSUFFICIENT_STORAGE, "too much is under way: send it again later".into()));
         }
+        pieces.push(piece);
     }
+    Ok(if pieces.len() == 1 { pieces.swap_remove(0) } else { pieces.concat().into() })
 }
 
 fn not_found() -> Refusal {

@@ -1,6 +1,6 @@
 //! Which batches a partition holds, in memory: 32 bytes a batch.
 
-use super::format::Place;
+use super::format::{FRAME_HEADER_BYTES, Place};
 use crate::{OffsetRange, TopicPartition};
 use parking_lot::RwLock;
 use std::{
@@ -91,6 +91,13 @@ impl Partition {
             })
             .copied()
             .collect()
+    }
+
+    /// What the batches with records from `offset` on carry, as they are stored.
+    pub(super) fn bytes_from(&self, offset: i64) -> u64 {
+        let slots = self.slots.read();
+        let first = slots.partition_point(|slot| slot.end() <= offset);
+        slots.range(first..).map(|slot| u64::from(slot.length).saturating_sub(FRAME_HEADER_BYTES as u64)).sum()
     }
 
     /// The first batch that has a record at or after this time.

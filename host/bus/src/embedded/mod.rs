@@ -86,6 +86,21 @@ impl EmbeddedBus {
         &self.damage
     }
 
+    /// What all segments take on the disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.shared.log_bytes()
+    }
+
+    /// What a group has not read of a partition: the encoded bytes of its records. Walks the index of what is left.
+    ///
+    /// # Errors
+    /// When there is no such partition.
+    pub fn unread_bytes(&self, group: &str, partition: &TopicPartition) -> Result<u64, BusError> {
+        let catalog = self.shared.catalog.read();
+        let (_, found) = catalog.partition(partition)?;
+        Ok(found.bytes_from(catalog.position(group, partition).unwrap_or(0)))
+    }
+
     fn check_spec(spec: &TopicSpec) -> Result<(), BusError> {
         if spec.partitions == 0 || spec.partitions > PARTITIONS_MAX {
             let TopicSpec { name, partitions, .. } = spec;
@@ -99,7 +114,7 @@ impl EmbeddedBus {
     }
 
     fn publish_request(&self, topic: &str, partition: u32, records: RecordBuf) -> Result<Request, BusError> {
-        self.shared.accepts(self.shared.options.reserve_bytes)?;
+        self.shared.accepts_records()?;
         let name = TopicPartition { topic: Arc::from(topic), partition };
         let (id, compression) = {
             let catalog = self.shared.catalog.read();
@@ -188,7 +203,7 @@ impl Bus for EmbeddedBus {
     }
 
     fn health(&self) -> Result<(), BusError> {
-        self.shared.accepts(self.shared.options.reserve_bytes)?;
+        self.shared.accepts_records()?;
         if self.shared.queue.is_full() {
             return Err(BusError::Full(format!("the queue of {} bytes is full", self.shared.options.queue_bytes_max)));
         }

@@ -28,6 +28,12 @@ pub struct EmbeddedOptions {
     /// Up to this many bytes in all; then the slowest declared group is cut loose, loudly, and gets [`BusError::OutOfRange`].
     /// Default 64 GiB.
     pub pinned_bytes_max: u64,
+    /// With so many bytes in all, publishing is refused with [`BusError::Full`] until old segments go: for a log that must neither
+    /// grow nor cut anybody loose. Default without bound.
+    pub bytes_max: u64,
+    /// The writer rests for so long after each group: what comes meanwhile becomes one batch, of which memory holds 32 bytes each.
+    /// Default zero.
+    pub group_interval: Duration,
     /// With less free on the disk, publishing is refused with [`BusError::Full`]; steps, which let consumers advance and old segments
     /// go, are refused below a quarter of it. Default 256 MiB.
     pub reserve_bytes: u64,
@@ -62,6 +68,8 @@ impl EmbeddedOptions {
             retention_bytes: 16 * GIB,
             declared_groups: Vec::new(),
             pinned_bytes_max: 64 * GIB,
+            bytes_max: u64::MAX,
+            group_interval: Duration::ZERO,
             reserve_bytes: 256 * MIB,
             session_timeout: Duration::from_secs(60),
             cache_bytes_max: 32 << 20,

@@ -28,7 +28,7 @@ impl Writer {
     /// Deletes the oldest segments as the options say.
     pub(super) fn retain(&mut self) {
         while let Some(oldest) = self.sealed.front().copied() {
-            let total = self.active.end + self.sealed.iter().map(|sealed| sealed.bytes).sum::<u64>();
+            let total = self.log_bytes();
             if !is_over(&self.shared.options, &oldest, total, self.shared.now_ms()) {
                 return;
             }

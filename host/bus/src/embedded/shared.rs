@@ -32,6 +32,8 @@ pub(super) struct Shared {
     /// Why the log accepts nothing any more.
     broken: Mutex<Option<String>>,
     free_bytes: AtomicU64,
+    /// What all segments take on the disk; the writer says so.
+    log_bytes: AtomicU64,
 }
 
 /// Wakes those who wait for records or for their turn in a group.
@@ -70,6 +72,7 @@ impl Shared {
             signal: Signal::default(),
             broken: Mutex::default(),
             free_bytes: AtomicU64::new(u64::MAX),
+            log_bytes: AtomicU64::new(0),
         }
     }
 
@@ -97,6 +100,24 @@ impl Shared {
             }
             Err(error) => tracing::warn!(%error, "cannot tell the free space of the disk"),
         }
+    }
+
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_log_bytes(&self, bytes: u64) {
+        self.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether a publish may come in: what [`Self::accepts`] says, and the log's own bound.
+    pub(super) fn accepts_records(&self) -> Result<(), BusError> {
+        self.accepts(self.options.reserve_bytes)?;
+        let (bytes, most) = (self.log_bytes(), self.options.bytes_max);
+        if bytes >= most {
+            return Err(BusError::Full(format!("{} holds {bytes} bytes, at most {most} may", self.store.folder().display())));
+        }
+        Ok(())
     }
 
     /// Whether a request may come in that leaves `reserve_bytes` free.

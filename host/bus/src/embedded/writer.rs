@@ -109,7 +109,14 @@ impl Writer {
         };
         let (unchecked_bytes, checked) = (0, shared.clock.elapsed());
         shared.check_disk();
-        Ok(Self { shared, active, sealed: sealed.into(), sequence, next_segment, buffer, unchecked_bytes, checked })
+        let writer = Self { shared, active, sealed: sealed.into(), sequence, next_segment, buffer, unchecked_bytes, checked };
+        writer.shared.set_log_bytes(writer.log_bytes());
+        Ok(writer)
+    }
+
+    /// What all segments take.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.active.end + self.sealed.iter().map(|sealed| sealed.bytes).sum::<u64>()
     }
 
     /// Works until the queue is closed and empty.
@@ -118,12 +125,14 @@ impl Writer {
         while let Some(requests) = self.shared.queue.take(self.shared.options.group_bytes_max, HOUSEKEEPING) {
             if !requests.is_empty() {
                 self.write_group(requests);
+                std::thread::sleep(self.shared.options.group_interval);
             }
             let now = self.shared.clock.elapsed();
             if self.unchecked_bytes >= HOUSEKEEPING_BYTES || now.saturating_sub(self.checked) >= HOUSEKEEPING {
                 (self.checked, self.unchecked_bytes) = (now, 0);
                 self.shared.check_disk();
                 self.retain();
+                self.shared.set_log_bytes(self.log_bytes());
             }
         }
     }
@@ -136,6 +145,7 @@ impl Writer {
         if let Err(Failure::Broken(why)) = &written {
             self.shared.break_down(why);
         }
+        self.shared.set_log_bytes(self.log_bytes());
         self.shared.signal.bump();
         for request in requests {
             (request.ack)(written.as_ref().map_err(Failure::error).copied());

@@ -13,21 +13,26 @@ use tidemill_config::{BusKind, Config};
 /// The topics that every installation has, besides the outboxes of output plugins.
 const TOPICS: [&str; 6] = ["raw", "validated", "errors", "derived", "graphs", "alerts"];
 
-/// Opens the bus and makes what is missing.
+/// Opens the bus. A Kafka cluster need not be there yet.
 ///
 /// # Errors
-/// When the bus cannot be opened or reached.
+/// When the bus cannot be opened.
 pub fn open(config: &Config, plugins: &Loaded) -> Result<Arc<dyn Bus>, Failure> {
-    let compression = compression(&config.bus.compression)?;
-    let bus: Arc<dyn Bus> = match config.bus.kind {
+    Ok(match config.bus.kind {
         BusKind::Embedded => Arc::new(EmbeddedBus::open(embedded(config, plugins)).map_err(surroundings)?),
         BusKind::Kafka => Arc::new(KafkaBus::connect(kafka(config)?).map_err(surroundings)?),
-    };
+    })
+}
+
+/// The topics of this installation.
+///
+/// # Errors
+/// When the configured compression is none.
+pub fn topics(config: &Config, plugins: &Loaded) -> Result<Vec<TopicSpec>, Failure> {
+    let compression = compression(&config.bus.compression)?;
     let outboxes = plugins.outputs.iter().map(|plugin| format!("outbox-{}", plugin.name));
     let names = TOPICS.iter().map(|name| (*name).to_owned()).chain(outboxes);
-    let topics: Vec<TopicSpec> = names.map(|name| spec(&name, config.bus.partitions, compression)).collect();
-    bus.ensure_topics(&topics).map_err(surroundings)?;
-    Ok(bus)
+    Ok(names.map(|name| spec(&name, config.bus.partitions, compression)).collect())
 }
 
 fn spec(name: &str, partitions: u32, compression: Compression) -> TopicSpec {

@@ -1,21 +1,23 @@
 //! The running platform: the bus, the stages of the configured roles, and the one listener.
 
 mod bus;
+mod intake;
 mod logging;
 mod plugins;
 mod signals;
 mod stages;
+mod start;
 
 pub use logging::init as init_logging;
 pub use signals::wait as wait_for_signal;
 
 use crate::exit::{Failure, surroundings};
-use stages::Stages;
+use start::{Plan, Started};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tidemill_bus::{Bus, Clock, SystemClock};
 use tidemill_config::{Config, Role};
 use tidemill_control::Control;
-use tidemill_edge::{Edge, Limits as EdgeLimits, Server};
+use tidemill_edge::{Edge, Intake, Limits as EdgeLimits, Server};
 use tidemill_pipeline::status::LiveState;
 use tokio::sync::watch;
 
@@ -30,7 +32,8 @@ pub struct Platform {
     pub live: Arc<LiveState>,
     /// The bus.
     pub bus: Arc<dyn Bus>,
-    stages: Stages,
+    intake: Option<Arc<Intake>>,
+    stages: Started,
     stop_listening: watch::Sender<bool>,
     listening: Option<tokio::task::JoinHandle<()>>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -52,16 +55,24 @@ impl Platform {
         let live = Arc::new(LiveState::default());
         let plugins = plugins::load(config, &live)?;
         let bus = bus::open(config, &plugins)?;
-        let stages = Stages::start(config, &bus, &clock, &live, plugins, runtime.handle())?;
-        let edge = if config.roles.contains(&Role::Edge) {
-            Some(Arc::new(Edge::new(Arc::clone(&bus), clock, EdgeLimits::default()).map_err(surroundings)?))
-        } else {
-            None
+        let plan = Plan {
+            topics: bus::topics(config, &plugins)?,
+            config: config.clone(),
+            bus: Arc::clone(&bus),
+            clock: Arc::clone(&clock),
+            live: Arc::clone(&live),
+            plugins,
+            io: runtime.handle().clone(),
         };
-        let router = tidemill_control::router(Control { bus: Arc::clone(&bus), live: Arc::clone(&live), metrics });
+        let stages = if intake::has_spool(config) && bus.health().is_err() { plan.later()? } else { plan.now()? };
+        let intake = intake::open(config, &bus, &clock)?;
+        let takes = intake.as_ref().filter(|_| config.roles.contains(&Role::Edge));
+        let edge = takes.map(|intake| Arc::new(Edge::new(Arc::clone(intake), clock, EdgeLimits::default())));
+        let heartbeat = intake.as_ref().map(|intake| intake::heartbeat(intake, bus.kind()));
+        let router = tidemill_control::router(Control { bus: Arc::clone(&bus), live: Arc::clone(&live), metrics, intake: heartbeat });
         let (stop_listening, stop) = watch::channel(false);
-        let listening = runtime.spawn(Server { edge, router }.run(listener, stop, GRACE));
-        Ok(Self { address, live, bus, stages, stop_listening, listening: Some(listening), runtime: Some(runtime) })
+        let listening = Some(runtime.spawn(Server { edge, router }.run(listener, stop, GRACE)));
+        Ok(Self { address, live, bus, intake, stages, stop_listening, listening, runtime: Some(runtime) })
     }
 
     /// Takes no more requests, lets the stages finish their steps and commits the lake.
@@ -69,6 +80,9 @@ impl Platform {
         let _ = self.stop_listening.send(true);
         if let (Some(runtime), Some(listening)) = (&self.runtime, self.listening.take()) {
             let _ = runtime.block_on(listening);
+        }
+        if let Some(intake) = &self.intake {
+            intake.stop();
         }
         self.stages.stop();
         if let Some(runtime) = self.runtime.take() {
