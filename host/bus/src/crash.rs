@@ -24,6 +24,7 @@ pub const CRASH_POINTS: &[CrashPoint] = &[
     point("lake-before-position", Where::Everywhere, "a Delta commit is durable, and the position has not moved"),
     point("lake-compaction", Where::Everywhere, "small files are merged, the commit that replaces them is not written"),
     point("lake-compacted", Where::Everywhere, "a compaction is committed and not synced"),
+    point("spool-before-position", Where::Elsewhere, "the bus confirmed what the spool's drain published, and the position has not moved"),
     point("lake-checkpoint", Where::Everywhere, "a checkpoint of a table's log is written and not synced"),
 ];
 

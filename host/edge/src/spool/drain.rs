@@ -11,7 +11,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tidemill_bus::{BusError, Event, FetchedBatch, Member, RecordBuf, Step, partition_of};
+use tidemill_bus::{BusError, Event, FetchedBatch, Member, RecordBuf, Step, crash_point, partition_of};
 
 /// How long it waits for new records before it looks around.
 const POLL_WAIT: Duration = Duration::from_millis(200);
@@ -131,6 +131,7 @@ impl Drain {
 
     /// Saves the position behind a batch. A disk that fails is asked again: without the position the next start publishes twice.
     fn save(&mut self, batch: &FetchedBatch) -> Result<(), Stopped> {
+        crash_point("spool-before-position");
         loop {
             let positions = batch.next_offset().map(|next| (batch.partition.clone(), next));
             match self.member.commit(Step { positions: positions.into_iter().collect(), ..Step::default() }) {
