@@ -11,7 +11,7 @@
 //! ```
 //!
 //! * A [`Filter`](filter) keeps 64 bits an id: 42 of fingerprint, 14 that tell the message's Uuid, 8 of time. A document that was never seen is
-//!   taken for a copy once in 8.6e9 look-ups in a full filter (2 · 236 · 2^-42), less where it holds less.
+//!   taken for a copy once in 9.3e9 look-ups in a full filter (2 · 236 · 2^-42), less where it holds less.
 //! * What a step decides becomes durable with the step: [`Seen::save`] makes the checkpoints, [`Seen::confirm`] or [`Seen::undo`] follow.
 //! * Memory is bounded by [`Options::ids_max`]. Beyond it the oldest ids are forgotten early; where even that does not help, an id
 //!   is not remembered. Either way a document is let through rather than dropped, and [`Forgotten`] counts it.

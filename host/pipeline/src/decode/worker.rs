@@ -112,6 +112,12 @@ impl Worker {
         Some(pause)
     }
 
+    /// Ends the step now.
+    #[cfg(test)]
+    pub(super) fn end_step(&mut self) {
+        self.commit();
+    }
+
     fn poll_wait(&self) -> Duration {
         self.step_began.map_or(POLL_MAX, |began| {
             let end = began + Duration::from_millis(self.parts.limits.step_ms);
