@@ -26,6 +26,7 @@ pub const HOST_FIELDS: [&str; 22] = [
     "DecodeErrorType",
     "DecodeError",
     "DecodeErrorDetail",
+    "docTypeKnown",
     "source",
     "plugin",
     "plugin_version",

@@ -17,7 +17,7 @@ use tidemill_dedupe::Verdict;
 use tidemill_json::{Member, index};
 use tidemill_message::{MessageRef, MessageWriter};
 use tidemill_runtime::{Cell, Decoded, Field};
-use tidemill_schema::Schema;
+use tidemill_schema::{Registry, Schema};
 
 /// The producer's name in `tm-src`.
 pub const PRODUCER: &str = "decode";
@@ -74,6 +74,7 @@ pub struct ValidDocument<'a> {
 pub struct RecordWriter {
     validated: Vec<TopicPartition>,
     errors: Vec<TopicPartition>,
+    registry: Arc<Registry>,
     incarnation: Arc<str>,
     generation: u64,
     epoch: String,
@@ -94,6 +95,7 @@ impl RecordWriter {
         Self {
             validated: partitions("validated", topics.validated_partitions),
             errors: partitions("errors", topics.errors_partitions),
+            registry: Arc::clone(&settings.registry),
             incarnation: Arc::clone(&topics.raw_incarnation),
             generation: settings.generation,
             epoch: settings.epoch.to_string(),
@@ -223,6 +225,8 @@ impl RecordWriter {
         }
         let headers: [(&str, &[u8]); 3] = [("tm-v", b"1"), ("tm-src", &self.source), ("tm-epoch", self.epoch.as_bytes())];
         let to = &self.errors[partition_of(&self.key, self.errors.len() as u32) as usize];
+        // Which types are real bounds what readers may keep for each type: a path can name any.
+        let doc_type_known = known.and_then(|known| known.uri.ok()).map(|uri| self.registry.knows(uri.namespace, uri.doc_type));
         let fits = raw.len() + RECORD_MARGIN_BYTES + 2 * self.limits.error_detail_bytes_max <= self.limits.record_bytes_max;
         step.records(to).push_with(timestamp_ms(timestamp), &self.key, &headers, |out| {
             let mut writer = match known {
@@ -230,6 +234,9 @@ impl RecordWriter {
                 None => write_error_head_of_bytes(&uuid, timestamp, if fits { raw } else { &[] }, out),
             };
             write_failure(&mut writer, origin, failure, &self.limits, fits);
+            if let Some(is_known) = doc_type_known {
+                writer.field_bool("docTypeKnown", is_known);
+            }
         });
         self.counters.refused(failure.kind, origin.raw_bytes());
     }
