@@ -2,6 +2,7 @@
 
 use crate::error::{Fault, MessageError, Problem};
 use crate::field::FieldRef;
+use crate::names::{FieldNames, FoundFields};
 use crate::proto::tag;
 use crate::wire::{BYTES, Content, Element, key, read_element};
 
@@ -34,13 +35,27 @@ impl<'a> MessageRef<'a> {
     /// Unknown tags at either level, wrong wire types, anything cut short, a Uuid that is not 16 bytes, a message without
     /// Uuid or Timestamp, a field without name, values that do not come last, or of another type than declared.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        Self::parse_fields(bytes, |_| {})
+    }
+
+    /// As [`MessageRef::parse`]; the first field of each of the names is left in `found`, of which nothing earlier remains.
+    ///
+    /// # Errors
+    /// As [`MessageRef::parse`].
+    pub fn parse_with(bytes: &'a [u8], names: &FieldNames, found: &mut FoundFields<'a>) -> Result<Self, MessageError> {
+        found.begin(names);
+        Self::parse_fields(bytes, |field| found.meet(names, field))
+    }
+
+    #[inline(always)]
+    fn parse_fields(bytes: &'a [u8], mut met: impl FnMut(FieldRef<'a>)) -> Result<Self, MessageError> {
         let mut draft = Draft::default();
         let mut at = 0;
         while at < bytes.len() {
             let element = read_element(bytes, &mut at).map_err(MessageError::Element)?;
             match element.content {
                 Content::Bytes(record) if element.tag == u32::from(tag::FIELDS) => {
-                    check_field(record, at - record.len())?;
+                    met(check_field(record, at - record.len())?);
                     draft.extend_fields(element.position, at);
                 }
                 _ => draft.set(&element).map_err(MessageError::Element)?,
@@ -120,10 +135,12 @@ impl<'a> MessageRef<'a> {
     }
 }
 
-fn check_field(record: &[u8], start: usize) -> Result<(), MessageError> {
+#[inline]
+fn check_field(record: &[u8], start: usize) -> Result<FieldRef<'_>, MessageError> {
     let in_field = |fault: Fault| MessageError::Field { field: start, fault: Fault { position: fault.position + start, ..fault } };
-    let field = FieldRef::read_head(record).map_err(in_field)?;
-    field.ok_or(MessageError::MissingName { field: start })?.check_values().map_err(in_field)
+    let field = FieldRef::read_head(record).map_err(in_field)?.ok_or(MessageError::MissingName { field: start })?;
+    field.check_values().map_err(in_field)?;
+    Ok(field)
 }
 
 /// The fields of a message.

@@ -4,6 +4,7 @@ use crate::field::FieldRef;
 use crate::matcher::Matcher;
 use crate::matcher::program::{ACCEPT, Node, Target, shift};
 use crate::matcher::test::{Header, Resolved, Variable};
+use crate::names::{FieldNames, FoundFields};
 use crate::reader::{MessageRef, field_of};
 
 /// Many matchers that are evaluated over the same messages. Each header or field that they name is looked up once a message,
@@ -83,24 +84,40 @@ impl MatcherSet {
         self.entries.is_empty()
     }
 
+    /// The fields that the matchers name, for [`MatcherSet::matches_found`]. More names may be added to a copy.
+    pub fn field_names(&self) -> &FieldNames {
+        &self.fields.names
+    }
+
     /// Evaluates all matchers. Allocates only until `out` has grown to the set's size.
     pub fn matches(&self, message: &MessageRef<'_>, out: &mut Matches) {
+        self.evaluate(message, out, |slots, met| self.fields.resolve(message, slots, met));
+    }
+
+    /// The same for a message that was [read](MessageRef::parse_with) with [`MatcherSet::field_names`], perhaps with more names
+    /// behind them: no field is looked for again.
+    pub fn matches_found(&self, message: &MessageRef<'_>, found: &FoundFields<'_>, out: &mut Matches) {
+        self.evaluate(message, out, |slots, _| self.fields.resolve_found(message, found, slots));
+    }
+
+    #[inline(always)]
+    fn evaluate(&self, message: &MessageRef<'_>, out: &mut Matches, resolve_fields: impl Fn(&mut Vec<Slot>, &mut Vec<u16>)) {
         let Matches { verdicts, slots, met } = out;
         verdicts.clear();
         slots.clear();
         slots.extend(self.headers.iter().map(|header| Slot::new(message.raw(), header.resolve(message))));
         for entry in &self.entries {
-            verdicts.push(self.run(*entry, message, slots, met));
+            verdicts.push(self.run(*entry, message, slots, |slots| resolve_fields(slots, met)));
         }
     }
 
-    #[inline]
-    fn run(&self, entry: Target, message: &MessageRef<'_>, slots: &mut Vec<Slot>, met: &mut Vec<u16>) -> bool {
+    #[inline(always)]
+    fn run(&self, entry: Target, message: &MessageRef<'_>, slots: &mut Vec<Slot>, mut resolve_fields: impl FnMut(&mut Vec<Slot>)) -> bool {
         let mut target = entry;
         while let (Some(node), Some(&slot)) = (self.nodes.get(target as usize), self.slots.get(target as usize)) {
             let slot = slot as usize;
             if slot >= slots.len() {
-                self.fields.resolve(message, slots, met);
+                resolve_fields(slots);
             }
             let value = slots.get(slot).map_or(Resolved::Missing, |slot| slot.resolved(message.raw()));
             target = node.next(node.test.verdict(value));
@@ -118,11 +135,6 @@ impl MatcherSet {
             }
         }
         let mut fields = FieldTable::default();
-        let field_names = self.nodes.iter().filter_map(|node| match &node.test.variable {
-            Variable::Field { name, .. } => Some(&**name),
-            Variable::Header(_) => None,
-        });
-        fields.set_names(field_names);
         self.slots = self.nodes.iter().map(|node| self.slot_of(&node.test.variable, &mut fields)).collect();
         self.fields = fields;
     }
@@ -140,18 +152,10 @@ impl MatcherSet {
 /// The fields that a set names, found by one walk over a message.
 #[derive(Clone, Debug, Default)]
 struct FieldTable {
-    /// A bit for each [`bucket`] that a name falls into: most fields of a message are told apart by it.
-    buckets: u64,
-    /// [`summary`] of each name, in the order of `names`.
-    summaries: Vec<u32>,
-    names: Vec<FieldName>,
+    names: FieldNames,
+    /// What is wanted of each name.
+    wanted: Vec<Vec<Wanted>>,
     slots: u32,
-}
-
-#[derive(Clone, Debug)]
-struct FieldName {
-    name: Box<[u8]>,
-    wanted: Vec<Wanted>,
 }
 
 /// A value that a test asks for.
@@ -163,44 +167,20 @@ struct Wanted {
     slot: u32,
 }
 
-/// Length, first and last byte of a name: equal names have equal summaries.
-#[inline]
-fn summary(name: &[u8]) -> u32 {
-    let first = name.first().copied().unwrap_or_default();
-    let last = name.last().copied().unwrap_or_default();
-    (name.len() as u32 & 0xffff) << 16 | u32::from(first) << 8 | u32::from(last)
-}
-
-/// One of 64 bits.
-#[inline]
-fn bucket(summary: u32) -> u64 {
-    1 << (summary.wrapping_mul(0x9e37_79b1) >> 26)
-}
-
 impl FieldTable {
-    fn set_names<'n>(&mut self, names: impl Iterator<Item = &'n [u8]>) {
-        for name in names {
-            if self.names.iter().all(|known| *known.name != *name) {
-                let summary = summary(name);
-                self.buckets |= bucket(summary);
-                self.summaries.push(summary);
-                self.names.push(FieldName { name: name.into(), wanted: Vec::new() });
-            }
-        }
-    }
-
     fn slot_of(&mut self, name: &[u8], field_index: u8, value_index: u8) -> u32 {
-        let Some(known) = self.names.iter_mut().find(|known| *known.name == *name) else { return self.slots };
+        let place = self.names.add(name);
+        self.wanted.resize(self.names.len(), Vec::new());
         let same = |wanted: &&Wanted| wanted.field_index == field_index && wanted.value_index == value_index;
-        if let Some(wanted) = known.wanted.iter().find(same) {
+        if let Some(wanted) = self.wanted[place].iter().find(same) {
             return wanted.slot;
         }
-        known.wanted.push(Wanted { field_index, value_index, slot: self.slots });
+        self.wanted[place].push(Wanted { field_index, value_index, slot: self.slots });
         self.slots += 1;
         self.slots - 1
     }
 
-    /// Appends the slots of all fields.
+    /// Appends the slots of all fields, by a walk over the message.
     #[inline(never)]
     fn resolve(&self, message: &MessageRef<'_>, slots: &mut Vec<Slot>, met: &mut Vec<u16>) {
         let first = slots.len();
@@ -208,10 +188,7 @@ impl FieldTable {
         met.clear();
         met.resize(self.names.len(), 0);
         for record in message.field_records() {
-            let name = FieldRef::name_of(record);
-            let summary = summary(name);
-            if self.buckets & bucket(summary) != 0
-                && let Some(place) = self.place_of(summary, name)
+            if let Some(place) = self.names.find(FieldRef::name_of(record))
                 && let Some(field) = field_of(record)
             {
                 self.fill(place, met[place], &field, message.raw(), &mut slots[first..]);
@@ -220,14 +197,27 @@ impl FieldTable {
         }
     }
 
-    fn place_of(&self, summary: u32, name: &[u8]) -> Option<usize> {
-        let same = |(place, known): (usize, &u32)| (*known == summary && *self.names[place].name == *name).then_some(place);
-        self.summaries.iter().enumerate().find_map(same)
+    /// Appends the slots of all fields, of which the first of each name is known.
+    #[inline(never)]
+    fn resolve_found(&self, message: &MessageRef<'_>, found: &FoundFields<'_>, slots: &mut Vec<Slot>) {
+        let first = slots.len();
+        slots.resize(first + self.slots as usize, Slot::Missing);
+        for (place, wanted) in self.wanted.iter().enumerate() {
+            let Some(field) = found.get(place) else { continue };
+            self.fill(place, 0, field, message.raw(), &mut slots[first..]);
+            // Later fields of a name are asked for so rarely that nobody remembers them.
+            if wanted.iter().any(|wanted| wanted.field_index > 0) {
+                for (index, field) in (1..).zip(message.fields_named(field.name).skip(1)) {
+                    self.fill(place, index, &field, message.raw(), &mut slots[first..]);
+                }
+            }
+        }
     }
 
     /// Fills the slots that want a value of this field, the `index`-th of its name.
+    #[inline]
     fn fill(&self, place: usize, index: u16, field: &FieldRef<'_>, raw: &[u8], slots: &mut [Slot]) {
-        for wanted in self.names[place].wanted.iter().filter(|wanted| u16::from(wanted.field_index) == index) {
+        for wanted in self.wanted[place].iter().filter(|wanted| u16::from(wanted.field_index) == index) {
             let value = field.values().nth(usize::from(wanted.value_index));
             slots[wanted.slot as usize] = Slot::new(raw, Resolved::of(value));
         }
