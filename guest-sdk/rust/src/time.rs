@@ -31,15 +31,14 @@ impl Time {
     }
 
     /// Whole seconds since 1970 UTC, as graphs count them: 0 before 1970, the last second that fits after 2106.
+    #[inline]
     pub const fn seconds(self) -> u32 {
-        let seconds = self.0.div_euclid(1_000_000_000);
-        if seconds < 0 {
-            0
-        } else if seconds > u32::MAX as i64 {
-            u32::MAX
-        } else {
-            seconds as u32
+        if self.0 < 0 {
+            return 0;
         }
+        // Of a number without sign: the machine has a multiplication for that.
+        let seconds = self.0 as u64 / 1_000_000_000;
+        if seconds > u32::MAX as u64 { u32::MAX } else { seconds as u32 }
     }
 }
 

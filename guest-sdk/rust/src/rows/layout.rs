@@ -25,58 +25,91 @@ impl From<LayoutError> for crate::Failure {
     }
 }
 
-/// One column's part of the lists. Public only because a sealed trait's methods name it.
-#[derive(Debug, Clone, Copy, Default)]
+/// One column's part of the lists, cut into cells. Public only because a sealed trait's methods name it.
+#[derive(Debug, Clone, Copy)]
 pub struct Slot<'b> {
-    /// Fixed-size cells: 8 bytes each, booleans 1.
-    cells: &'b [u8],
+    numbers: &'b [[u8; 8]],
+    bits: &'b [u8],
     validity: &'b [u8],
     /// Empty for shape `one`.
-    spans: &'b [u8],
-    offsets: &'b [u8],
-    keys: &'b [u8],
+    spans: &'b [[u8; 4]],
+    offsets: &'b [[u8; 4]],
+    keys: &'b [[u8; 4]],
     arena: &'b [u8],
+    /// The bytes of a text column, checked in one go, and where they begin in the arena.
+    text: &'b str,
+    text_begin: usize,
 }
 
 impl<'b> Slot<'b> {
-    pub(crate) fn is_valid(self, row: usize) -> bool {
+    /// A column that is not there.
+    pub(crate) const EMPTY: Slot<'static> =
+        Slot { numbers: &[], bits: &[], validity: &[], spans: &[], offsets: &[], keys: &[], arena: &[], text: "", text_begin: 0 };
+
+    #[inline]
+    pub(crate) fn is_valid(&self, row: usize) -> bool {
         self.validity.get(row).is_some_and(|&byte| byte != 0)
     }
 
-    pub(crate) fn bit(self, cell: usize) -> bool {
-        self.cells.get(cell).is_some_and(|&byte| byte != 0)
+    #[inline]
+    pub(crate) fn bit(&self, cell: usize) -> bool {
+        self.bits.get(cell).is_some_and(|&byte| byte != 0)
     }
 
     #[inline]
-    pub(crate) fn number(self, cell: usize) -> [u8; 8] {
-        self.cells.get(cell * 8..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default()
+    pub(crate) fn number(&self, cell: usize) -> [u8; 8] {
+        self.numbers.get(cell).copied().unwrap_or_default()
     }
 
     #[inline]
-    pub(crate) fn bytes(self, cell: usize) -> &'b [u8] {
+    pub(crate) fn bytes(&self, cell: usize) -> &'b [u8] {
         piece(self.offsets, self.arena, cell)
     }
 
-    pub(crate) fn key(self, cell: usize) -> &'b [u8] {
+    /// A cell of a text column. The host gives UTF-8; anything else reads as empty rather than costing the batch.
+    #[inline]
+    pub(crate) fn text(&self, cell: usize) -> &'b str {
+        let (start, end) = (offset(self.offsets, cell), offset(self.offsets, cell + 1));
+        // Wraps where there is no checked text, and is out of range then.
+        match self.text.get(start.wrapping_sub(self.text_begin)..end.wrapping_sub(self.text_begin)) {
+            Some(text) => text,
+            None => as_text(self.bytes(cell)),
+        }
+    }
+
+    pub(crate) fn key(&self, cell: usize) -> &'b [u8] {
         piece(self.keys, self.arena, cell)
     }
 
     /// The first cell of a row and the one after its last.
-    pub(crate) fn span(self, row: usize) -> (usize, usize) {
+    pub(crate) fn span(&self, row: usize) -> (usize, usize) {
         let (start, end) = (offset(self.spans, row), offset(self.spans, row + 1));
         (start.min(end), end)
     }
+
+    /// Checks the text of all cells together: a check for each would cost more than reading it.
+    fn check_text(&mut self) {
+        let (Some(first), Some(last)) = (self.offsets.first(), self.offsets.last()) else { return };
+        let (first, last) = (u32::from_le_bytes(*first) as usize, u32::from_le_bytes(*last) as usize);
+        let text = self.arena.get(first..last).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        (self.text, self.text_begin) = (text.unwrap_or_default(), first);
+    }
+}
+
+#[inline(never)]
+fn as_text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// The bytes between an offset and the next one.
 #[inline]
-fn piece<'b>(offsets: &[u8], arena: &'b [u8], cell: usize) -> &'b [u8] {
+fn piece<'b>(offsets: &[[u8; 4]], arena: &'b [u8], cell: usize) -> &'b [u8] {
     arena.get(offset(offsets, cell)..offset(offsets, cell + 1)).unwrap_or_default()
 }
 
 #[inline]
-fn offset(offsets: &[u8], index: usize) -> usize {
-    offsets.get(index * 4..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
+fn offset(offsets: &[[u8; 4]], index: usize) -> usize {
+    offsets.get(index).map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize)
 }
 
 /// Takes columns off the front of a list, one after the other.
@@ -89,6 +122,16 @@ struct List<'b> {
 impl<'b> List<'b> {
     fn new(name: &'static str, bytes: &'b [u8]) -> Self {
         Self { name, bytes, taken: 0 }
+    }
+
+    /// So many offsets.
+    fn offsets(&mut self, count: usize) -> Result<&'b [[u8; 4]], LayoutError> {
+        Ok(self.take(count * 4)?.as_chunks().0)
+    }
+
+    /// So many numbers.
+    fn numbers(&mut self, count: usize) -> Result<&'b [[u8; 8]], LayoutError> {
+        Ok(self.take(count * 8)?.as_chunks().0)
     }
 
     fn take(&mut self, len: usize) -> Result<&'b [u8], LayoutError> {
@@ -118,20 +161,23 @@ pub(crate) fn cut<'b>(columns: &'b Columns, rows: usize, requests: &[ColumnReque
     let mut offsets = List::new("offsets", offsets);
     let mut slots = Vec::with_capacity(requests.len());
     for request in requests {
-        let mut slot = Slot { arena, ..Slot::default() };
+        let mut slot = Slot { arena, ..Slot::EMPTY };
         let mut cells = rows;
         if request.shape != Shape::One {
-            slot.spans = spans.take((rows + 1) * 4)?;
+            slot.spans = spans.offsets(rows + 1)?;
             cells = offset(slot.spans, rows);
         }
         if request.shape == Shape::Entries {
-            slot.keys = offsets.take((cells + 1) * 4)?;
+            slot.keys = offsets.offsets(cells + 1)?;
         }
         match request.kind {
-            Kind::Int64 => slot.cells = int64s.take(cells * 8)?,
-            Kind::Float64 => slot.cells = float64s.take(cells * 8)?,
-            Kind::Boolean => slot.cells = bits.take(cells)?,
-            Kind::Text | Kind::Bytes | Kind::Json => slot.offsets = offsets.take((cells + 1) * 4)?,
+            Kind::Int64 => slot.numbers = int64s.numbers(cells)?,
+            Kind::Float64 => slot.numbers = float64s.numbers(cells)?,
+            Kind::Boolean => slot.bits = bits.take(cells)?,
+            Kind::Text | Kind::Bytes | Kind::Json => slot.offsets = offsets.offsets(cells + 1)?,
+        }
+        if request.kind == Kind::Text {
+            slot.check_text();
         }
         slots.push(slot);
     }

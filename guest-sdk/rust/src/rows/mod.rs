@@ -56,8 +56,9 @@ impl<'b> Rows<'b> {
         (0..self.rows).map(|index| Row { rows: self, index })
     }
 
-    fn slot<S, R>(&self, column: Column<S, R>) -> Slot<'b> {
-        self.slots.get(column.index as usize).copied().unwrap_or_default()
+    #[inline]
+    fn slot<S, R>(&self, column: Column<S, R>) -> &Slot<'b> {
+        self.slots.get(column.index as usize).unwrap_or(&Slot::EMPTY)
     }
 }
 
@@ -71,6 +72,7 @@ pub struct Row<'b> {
 impl<'b> Row<'b> {
     /// The row's values in a column: an `Option`, a plain value for [`Required`] columns, an iterator for [`Many`] and
     /// [`Entries`].
+    #[inline]
     pub fn get<S: Scalar, R: Reading<S>>(&self, column: Column<S, R>) -> R::Out<'b> {
         R::read(self.rows.slot(column), self.index)
     }
@@ -95,7 +97,7 @@ pub trait Reading<S: Scalar>: sealed::Sealed {
     #[doc(hidden)]
     const REQUIRED: bool = false;
     #[doc(hidden)]
-    fn read<'b>(slot: Slot<'b>, row: usize) -> Self::Out<'b>;
+    fn read<'b>(slot: &Slot<'b>, row: usize) -> Self::Out<'b>;
 }
 
 mod sealed {
@@ -126,7 +128,8 @@ impl<S: Scalar> Reading<S> for One {
     type Out<'b> = Option<S::Value<'b>>;
     const SHAPE: wire::Shape = wire::Shape::One;
 
-    fn read<'b>(slot: Slot<'b>, row: usize) -> Self::Out<'b> {
+    #[inline]
+    fn read<'b>(slot: &Slot<'b>, row: usize) -> Self::Out<'b> {
         slot.is_valid(row).then(|| S::cell(slot, row))
     }
 }
@@ -136,7 +139,8 @@ impl<S: Scalar> Reading<S> for Required {
     const SHAPE: wire::Shape = wire::Shape::One;
     const REQUIRED: bool = true;
 
-    fn read<'b>(slot: Slot<'b>, row: usize) -> Self::Out<'b> {
+    #[inline]
+    fn read<'b>(slot: &Slot<'b>, row: usize) -> Self::Out<'b> {
         S::cell(slot, row)
     }
 }
@@ -145,8 +149,8 @@ impl<S: Scalar> Reading<S> for Many {
     type Out<'b> = Run<'b, S>;
     const SHAPE: wire::Shape = wire::Shape::Many;
 
-    fn read<'b>(slot: Slot<'b>, row: usize) -> Self::Out<'b> {
-        Run::new(slot, row)
+    fn read<'b>(slot: &Slot<'b>, row: usize) -> Self::Out<'b> {
+        Run::new(*slot, row)
     }
 }
 
@@ -154,8 +158,8 @@ impl<S: Scalar> Reading<S> for Entries {
     type Out<'b> = Members<'b, S>;
     const SHAPE: wire::Shape = wire::Shape::Entries;
 
-    fn read<'b>(slot: Slot<'b>, row: usize) -> Self::Out<'b> {
-        Members(Run::new(slot, row))
+    fn read<'b>(slot: &Slot<'b>, row: usize) -> Self::Out<'b> {
+        Members(Run::new(*slot, row))
     }
 }
 
@@ -189,7 +193,7 @@ impl<'b, S: Scalar> Iterator for Run<'b, S> {
             return None;
         }
         self.next += 1;
-        Some(S::cell(self.slot, self.next - 1))
+        Some(S::cell(&self.slot, self.next - 1))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -212,7 +216,7 @@ impl<'b, S: Scalar> Members<'b, S> {
 
     /// The value of a key. Searches from the front, so walk the members where you need several.
     pub fn value(&self, key: &str) -> Option<S::Value<'b>> {
-        (self.0.next..self.0.end).find(|&cell| self.0.slot.key(cell) == key.as_bytes()).map(|cell| S::cell(self.0.slot, cell))
+        (self.0.next..self.0.end).find(|&cell| self.0.slot.key(cell) == key.as_bytes()).map(|cell| S::cell(&self.0.slot, cell))
     }
 }
 
@@ -222,7 +226,7 @@ impl<'b> Members<'b, Int64> {
     pub fn histogram(self) -> impl Iterator<Item = (i64, i64)> {
         self.0.slot_cells().filter_map(move |cell| {
             let bucket = crate::json::parse_i64(self.0.slot.key(cell))?;
-            Some((bucket, Int64::cell(self.0.slot, cell)))
+            Some((bucket, Int64::cell(&self.0.slot, cell)))
         })
     }
 }

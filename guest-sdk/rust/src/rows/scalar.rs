@@ -11,7 +11,7 @@ pub trait Scalar: sealed::Sealed + Copy + 'static {
     #[doc(hidden)]
     const KIND: Kind;
     #[doc(hidden)]
-    fn cell<'b>(slot: Slot<'b>, cell: usize) -> Self::Value<'b>;
+    fn cell<'b>(slot: &Slot<'b>, cell: usize) -> Self::Value<'b>;
 }
 
 mod sealed {
@@ -32,7 +32,7 @@ macro_rules! scalar {
             const KIND: Kind = Kind::$kind;
 
             #[inline]
-            fn cell<'b>($slot: Slot<'b>, $cell: usize) -> $value {
+            fn cell<'b>($slot: &Slot<'b>, $cell: usize) -> $value {
                 $read
             }
         }
@@ -53,7 +53,7 @@ scalar!(
 );
 scalar!(
     /// Text with its escapes resolved: `&str`.
-    Text, &'b str, Text, |slot, cell| text(slot.bytes(cell))
+    Text, &'b str, Text, |slot, cell| slot.text(cell)
 );
 scalar!(
     /// Bytes as they are in the message: `&[u8]`.

@@ -1,6 +1,11 @@
 //! Circular-buffer graphs: declared once, filled by adding; the host sees one cell per column and time for a whole batch.
 
+mod cells;
+mod names;
+
 use crate::wire;
+use cells::Cells;
+use names::Names;
 
 pub use wire::Aggregation;
 
@@ -19,6 +24,8 @@ pub struct Graph(u32);
 pub struct GraphColumn {
     graph: u32,
     column: u32,
+    /// Where its cells are, among those of all columns of all graphs.
+    slot: u32,
 }
 
 /// The size of a graph, and what its columns are unless they say otherwise.
@@ -108,30 +115,26 @@ pub struct Graphs {
     /// How many of them the host knows already.
     declared: usize,
     rules: Vec<wire::AlertRule>,
+    /// Of all columns of all graphs, side by side: adding is a look at one of them.
+    cells: Vec<Cells>,
 }
 
 #[derive(Debug)]
 struct GraphState {
     title: String,
     shape: GraphShape,
+    names: Names,
     columns: Vec<ColumnState>,
     declared: usize,
-    /// Numbers of columns in the order of their names.
-    by_name: Vec<u32>,
-    /// The number found last: rows of one kind come in runs.
-    last: u32,
     /// Rules of every column, the later ones included.
     watches: Vec<(String, Rule)>,
 }
 
 #[derive(Debug)]
 struct ColumnState {
-    name: String,
     unit: &'static str,
     aggregation: Aggregation,
-    /// Ascending times.
-    cells: Vec<(u32, f64)>,
-    last: usize,
+    slot: u32,
 }
 
 impl Graphs {
@@ -147,21 +150,46 @@ impl Graphs {
 
     /// A column with the graph's unit and aggregation.
     pub fn column(&mut self, graph: Graph, name: &str) -> GraphColumn {
+        if let Some(column) = self.find(graph, name) {
+            return column;
+        }
         let GraphShape { unit, aggregation, .. } = self.graphs[graph.0 as usize].shape;
         self.column_with(graph, name, unit, aggregation)
     }
 
     /// A column with a unit and an aggregation of its own. A column that is there already stays as it is.
     pub fn column_with(&mut self, graph: Graph, name: &str, unit: &'static str, aggregation: Aggregation) -> GraphColumn {
-        let column = self.graphs[graph.0 as usize].find_or_add(name, unit, aggregation, &mut self.rules, graph);
-        GraphColumn { graph: graph.0, column }
+        if let Some(column) = self.find(graph, name) {
+            return column;
+        }
+        let is_full = self.graphs[graph.0 as usize].columns.len() >= COLUMNS_MAX - 1;
+        if is_full && name != OTHER_COLUMN {
+            return self.column_with(graph, OTHER_COLUMN, unit, aggregation);
+        }
+        self.add_column(graph, name, unit, aggregation)
+    }
+
+    #[inline]
+    fn find(&mut self, graph: Graph, name: &str) -> Option<GraphColumn> {
+        let state = &mut self.graphs[graph.0 as usize];
+        let column = state.names.find(name)?;
+        Some(GraphColumn { graph: graph.0, column, slot: state.columns[column as usize].slot })
+    }
+
+    fn add_column(&mut self, graph: Graph, name: &str, unit: &'static str, aggregation: Aggregation) -> GraphColumn {
+        let state = &mut self.graphs[graph.0 as usize];
+        let (column, slot) = (state.names.add(name), self.cells.len() as u32);
+        self.cells.push(Cells::new(aggregation, state.shape.seconds_per_row));
+        state.columns.push(ColumnState { unit, aggregation, slot });
+        self.rules.extend(state.watches.iter().map(|(id, rule)| wire_rule(graph.0, column, format!("{id}:{name}"), *rule)));
+        GraphColumn { graph: graph.0, column, slot }
     }
 
     /// Watches every column of a graph, present and future. The alert of a column is named `ID:COLUMN`.
     pub fn watch(&mut self, graph: Graph, id: &str, rule: Rule) {
         let state = &mut self.graphs[graph.0 as usize];
-        for (number, column) in state.columns.iter().enumerate() {
-            self.rules.push(wire_rule(graph.0, number as u32, format!("{id}:{}", column.name), rule));
+        for number in 0..state.names.len() as u32 {
+            self.rules.push(wire_rule(graph.0, number, format!("{id}:{}", state.names.get(number)), rule));
         }
         state.watches.push((id.into(), rule));
     }
@@ -172,120 +200,51 @@ impl Graphs {
     }
 
     /// Adds to a column: to the sum of its row, or as its new minimum or maximum.
+    #[inline]
     pub(crate) fn add(&mut self, column: GraphColumn, time_s: u32, value: f64) {
-        let graph = &mut self.graphs[column.graph as usize];
-        let row_s = time_s - time_s % graph.shape.seconds_per_row.max(1);
-        graph.columns[column.column as usize].add(row_s, value);
+        self.cells[column.slot as usize].add(time_s, value);
     }
 
     /// Drops what was added since the last [`Graphs::take_into`].
     pub(crate) fn discard(&mut self) {
-        self.columns_mut().for_each(|column| column.cells.clear());
+        self.cells.iter_mut().for_each(|cells| drop(cells.drain()));
     }
 
     /// Moves new declarations and all cells into what the call returns.
     pub(crate) fn take_into(&mut self, out: &mut wire::Findings) {
-        for graph in &self.graphs[self.declared..] {
+        let Self { graphs, declared, rules, cells } = self;
+        for graph in &graphs[*declared..] {
             let GraphShape { rows, seconds_per_row, .. } = graph.shape;
             out.new_graphs.push(wire::Graph { title: graph.title.clone(), rows, seconds_per_row });
         }
-        self.declared = self.graphs.len();
-        for (number, graph) in self.graphs.iter_mut().enumerate() {
-            graph.take_into(number as u32, out);
+        *declared = graphs.len();
+        for (number, graph) in (0..).zip(graphs) {
+            graph.take_into(number, cells, out);
         }
-        out.new_rules.append(&mut self.rules);
-    }
-
-    fn columns_mut(&mut self) -> impl Iterator<Item = &mut ColumnState> {
-        self.graphs.iter_mut().flat_map(|graph| &mut graph.columns)
+        out.new_rules.append(rules);
     }
 }
 
 impl GraphState {
     fn new(title: String, shape: GraphShape) -> Self {
-        Self { title, shape, columns: Vec::new(), declared: 0, by_name: Vec::new(), last: 0, watches: Vec::new() }
+        Self { title, shape, names: Names::default(), columns: Vec::new(), declared: 0, watches: Vec::new() }
     }
 
-    fn find_or_add(
-        &mut self,
-        name: &str,
-        unit: &'static str,
-        aggregation: Aggregation,
-        rules: &mut Vec<wire::AlertRule>,
-        graph: Graph,
-    ) -> u32 {
-        if self.columns.get(self.last as usize).is_some_and(|column| column.name == name) {
-            return self.last;
-        }
-        self.last = match self.search(name) {
-            Ok(place) => self.by_name[place],
-            Err(_) if self.columns.len() >= COLUMNS_MAX - 1 && name != OTHER_COLUMN => {
-                return self.find_or_add(OTHER_COLUMN, unit, aggregation, rules, graph);
-            }
-            Err(place) => self.insert(place, name, unit, aggregation, rules, graph),
-        };
-        self.last
-    }
-
-    fn search(&self, name: &str) -> Result<usize, usize> {
-        self.by_name.binary_search_by(|&number| self.columns[number as usize].name.as_str().cmp(name))
-    }
-
-    fn insert(
-        &mut self,
-        place: usize,
-        name: &str,
-        unit: &'static str,
-        aggregation: Aggregation,
-        rules: &mut Vec<wire::AlertRule>,
-        graph: Graph,
-    ) -> u32 {
-        let number = self.columns.len() as u32;
-        self.by_name.insert(place, number);
-        self.columns.push(ColumnState { name: name.into(), unit, aggregation, cells: Vec::new(), last: 0 });
-        rules.extend(self.watches.iter().map(|(id, rule)| wire_rule(graph.0, number, format!("{id}:{name}"), *rule)));
-        number
-    }
-
-    fn take_into(&mut self, number: u32, out: &mut wire::Findings) {
-        for column in &self.columns[self.declared..] {
-            let ColumnState { name, unit, aggregation, .. } = column;
-            out.new_columns.push(wire::GraphColumn { graph: number, name: name.clone(), unit: (*unit).into(), aggregation: *aggregation });
+    fn take_into(&mut self, number: u32, cells: &mut [Cells], out: &mut wire::Findings) {
+        for (column, state) in (0..).zip(&self.columns).skip(self.declared) {
+            let ColumnState { unit, aggregation, slot: _ } = *state;
+            let name = self.names.get(column).to_owned();
+            out.new_columns.push(wire::GraphColumn { graph: number, name, unit: unit.into(), aggregation });
         }
         self.declared = self.columns.len();
-        for (index, column) in self.columns.iter_mut().enumerate() {
-            for (time_s, value) in column.cells.drain(..) {
+        for (column, state) in (0..).zip(&self.columns) {
+            for (time_s, value) in cells[state.slot as usize].drain() {
                 out.cells.graph.push(number);
-                out.cells.column.push(index as u32);
+                out.cells.column.push(column);
                 out.cells.time_s.push(time_s);
                 out.cells.value.push(value);
             }
         }
-    }
-}
-
-impl ColumnState {
-    /// Merges a value into its cell. NaN says nothing and the host refuses it, so it is left out.
-    fn add(&mut self, row_s: u32, value: f64) {
-        if value.is_nan() {
-            return;
-        }
-        if self.cells.get(self.last).is_none_or(|cell| cell.0 != row_s) {
-            self.last = match self.cells.binary_search_by_key(&row_s, |cell| cell.0) {
-                Ok(place) => place,
-                Err(place) => {
-                    self.cells.insert(place, (row_s, value));
-                    self.last = place;
-                    return;
-                }
-            };
-        }
-        let cell = &mut self.cells[self.last].1;
-        *cell = match self.aggregation {
-            Aggregation::Sum => *cell + value,
-            Aggregation::Min => cell.min(value),
-            Aggregation::Max => cell.max(value),
-        };
     }
 }
 
