@@ -14,15 +14,19 @@ pub struct ColumnsBuilder {
     columns: Vec<Column>,
     rows: u32,
     byte_len: usize,
-    /// Emptied lists that came back through [`recycle`](Self::recycle).
-    spare: Columns,
+    /// Lists that came back through [`recycle`](Self::recycle).
+    spare: Vec<Columns>,
 }
+
+/// Batches whose memory is kept: two are under way where one is filled while another is called with, two more where a plugin's
+/// state is saved seldom.
+const SPARE_MAX: usize = 4;
 
 impl ColumnsBuilder {
     /// A builder for the columns of a plan.
     pub fn new(requests: &[ColumnRequest]) -> Self {
         let columns = requests.iter().map(|request| Column::new(request.kind, request.shape)).collect();
-        Self { columns, rows: 0, byte_len: 0, spare: Columns::default() }
+        Self { columns, rows: 0, byte_len: 0, spare: Vec::new() }
     }
 
     /// A cell of an int64 column.
@@ -70,20 +74,18 @@ impl ColumnsBuilder {
     /// Whether a column of the row begun has a value that is not null.
     pub fn has_value(&self, column: usize) -> bool {
         let column = &self.columns[column];
-        column.valid.len() > self.rows as usize && column.valid.last() == Some(&1)
+        column.valid.len() > column.rows && column.valid.last() == Some(&1)
     }
 
     /// The row is complete; what was not pushed is null.
     pub fn finish_row(&mut self) {
         self.rows += 1;
-        let rows = self.rows as usize;
-        self.byte_len = self.columns.iter_mut().map(|column| column.finish_row(rows)).sum();
+        self.byte_len = self.columns.iter_mut().map(Column::finish_row).sum();
     }
 
     /// Takes back the cells of the row begun.
     pub fn abandon_row(&mut self) {
-        let rows = self.rows as usize;
-        self.columns.iter_mut().for_each(|column| column.abandon_row(rows));
+        self.columns.iter_mut().for_each(Column::abandon_row);
     }
 
     /// Finished rows.
@@ -103,7 +105,7 @@ impl ColumnsBuilder {
 
     /// The finished rows as columns; the builder is empty then. A row begun is lost.
     pub fn take(&mut self) -> Columns {
-        let mut out = std::mem::take(&mut self.spare);
+        let mut out = self.spare.pop().unwrap_or_default();
         self.take_into(&mut out);
         out
     }
@@ -112,15 +114,44 @@ impl ColumnsBuilder {
     pub fn take_into(&mut self, out: &mut Columns) {
         self.abandon_row();
         out.clear();
+        self.reserve(out);
         self.columns.iter().for_each(|column| column.append(out));
         self.columns.iter().for_each(|column| out.bits.extend_from_slice(&column.valid));
         self.columns.iter_mut().for_each(Column::clear);
         (self.rows, self.byte_len) = (0, 0);
     }
 
+    /// Makes room for all cells at once.
+    fn reserve(&self, out: &mut Columns) {
+        let (mut int64s, mut float64s, mut bits, mut spans, mut offsets, mut arena) = (0, 0, 0, 0, 0, 0);
+        for column in &self.columns {
+            match column.kind {
+                ColumnKind::Int64 => int64s += column.cells.data.len(),
+                ColumnKind::Float64 => float64s += column.cells.data.len(),
+                ColumnKind::Boolean => bits += column.cells.data.len(),
+                ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => {
+                    offsets += 4 * (column.cells.ends.len() + 1);
+                    arena += column.cells.data.len();
+                }
+            }
+            bits += column.valid.len();
+            spans += 4 * (column.ends.len() + 1);
+            offsets += 4 * (column.keys.ends.len() + 1);
+            arena += column.keys.data.len();
+        }
+        out.int64s.reserve(int64s);
+        out.float64s.reserve(float64s);
+        out.bits.reserve(bits);
+        out.spans.reserve(spans);
+        out.offsets.reserve(offsets);
+        out.arena.reserve(arena);
+    }
+
     /// Gives the lists of a batch back, so that the next [`take`](Self::take) allocates nothing.
     pub fn recycle(&mut self, columns: Columns) {
-        self.spare = columns;
+        if self.spare.len() < SPARE_MAX {
+            self.spare.push(columns);
+        }
     }
 }
 
@@ -132,9 +163,11 @@ struct Column {
     cells: Cells,
     /// Keys of an entries column, in step with `cells`.
     keys: Cells,
-    /// A byte a row.
+    /// Finished rows.
+    rows: usize,
+    /// A byte a row, also for the row begun once it has a cell or a run.
     valid: Vec<u8>,
-    /// Where each row's run ends, counted in cells.
+    /// Where each row's run ends, counted in cells; empty for shape one.
     ends: Vec<u32>,
     in_run: bool,
 }
@@ -142,28 +175,30 @@ struct Column {
 impl Column {
     fn new(kind: ColumnKind, shape: Shape) -> Self {
         let (cells, keys) = (Cells::new(width(kind)), Cells::new(None));
-        Self { kind, shape, cells, keys, valid: Vec::new(), ends: Vec::new(), in_run: false }
+        Self { kind, shape, cells, keys, rows: 0, valid: Vec::new(), ends: Vec::new(), in_run: false }
     }
 
+    #[inline]
     fn fixed<const N: usize>(&mut self, kind: ColumnKind, value: Option<[u8; N]>) {
         if self.kind == kind && self.accepts(value.is_some()) {
             self.cells.data.extend_from_slice(&value.unwrap_or([0; N]));
         }
     }
 
+    #[inline]
     fn bytes(&mut self, value: Option<&[u8]>) {
         let is_text = matches!(self.kind, ColumnKind::Text | ColumnKind::Json);
-        let value = value.filter(|value| !is_text || simdutf8::basic::from_utf8(value).is_ok());
+        let value = value.filter(|value| !is_text || is_utf8(value));
         if self.kind.is_in_arena() && self.accepts(value.is_some()) {
             self.cells.push(value.unwrap_or_default());
         }
     }
 
     /// Makes room for a cell: marks the row's validity, or gives the cell a key where its column has keys.
+    #[inline]
     fn accepts(&mut self, is_valid: bool) -> bool {
         match self.shape {
-            // `ends` counts the row begun too, so that a second cell of one row is noticed.
-            Shape::One if self.ends.len() == self.valid.len() => {
+            Shape::One if self.valid.len() == self.rows => {
                 self.valid.push(u8::from(is_valid));
                 true
             }
@@ -179,7 +214,7 @@ impl Column {
     }
 
     fn begin_run(&mut self) {
-        self.in_run = self.shape != Shape::One && self.ends.len() == self.valid.len();
+        self.in_run = self.shape != Shape::One && self.valid.len() == self.rows;
     }
 
     fn entry(&mut self, key: &[u8]) {
@@ -187,7 +222,7 @@ impl Column {
             return;
         }
         self.fill_last_entry();
-        let key = if simdutf8::basic::from_utf8(key).is_ok() { key } else { &[] };
+        let key = if is_utf8(key) { key } else { &[] };
         self.keys.push(key);
     }
 
@@ -207,31 +242,37 @@ impl Column {
     }
 
     /// Completes the row and answers the bytes of the column.
-    fn finish_row(&mut self, rows: usize) -> usize {
-        self.end_run();
-        if self.valid.len() < rows {
-            self.valid.push(0);
-            if self.shape == Shape::One {
+    #[inline]
+    fn finish_row(&mut self) -> usize {
+        if self.shape == Shape::One {
+            if self.valid.len() == self.rows {
+                self.valid.push(0);
                 self.cells.push_null();
             }
+            self.rows += 1;
+            return self.cells.byte_len() + self.rows;
         }
+        self.finish_run()
+    }
+
+    fn finish_run(&mut self) -> usize {
+        self.end_run();
+        if self.valid.len() == self.rows {
+            self.valid.push(0);
+        }
+        self.rows += 1;
         self.ends.push(self.cells.len() as u32);
-        self.byte_len()
-    }
-
-    fn byte_len(&self) -> usize {
-        let spans = if self.shape == Shape::One { 0 } else { 4 * (self.ends.len() + 1) };
         let keys = if self.shape == Shape::Entries { self.keys.byte_len() } else { 0 };
-        self.cells.byte_len() + self.valid.len() + spans + keys
+        self.cells.byte_len() + self.rows + 4 * (self.rows + 1) + keys
     }
 
-    fn abandon_row(&mut self, rows: usize) {
-        let cells = self.ends.last().map_or(0, |end| *end as usize);
+    fn abandon_row(&mut self) {
+        let cells = if self.shape == Shape::One { self.rows } else { self.ends.last().map_or(0, |end| *end as usize) };
         self.cells.truncate(cells);
         if self.shape == Shape::Entries {
             self.keys.truncate(cells);
         }
-        self.valid.truncate(rows);
+        self.valid.truncate(self.rows);
         self.in_run = false;
     }
 
@@ -252,13 +293,20 @@ impl Column {
     }
 
     fn clear(&mut self) {
-        let Self { kind: _, shape: _, cells, keys, valid, ends, in_run } = self;
+        let Self { kind: _, shape: _, cells, keys, rows, valid, ends, in_run } = self;
+        *rows = 0;
         cells.truncate(0);
         keys.truncate(0);
         valid.clear();
         ends.clear();
         *in_run = false;
     }
+}
+
+/// Nearly all text is ASCII, and short: a check of its own is quicker than the general one's beginning.
+#[inline]
+fn is_utf8(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || simdutf8::basic::from_utf8(bytes).is_ok()
 }
 
 /// Bytes of a cell of a kind that has a fixed width.
@@ -310,6 +358,7 @@ impl Cells {
         self.data.truncate(bytes);
     }
 
+    #[inline]
     fn byte_len(&self) -> usize {
         self.data.len() + self.width.map_or(4 * (self.ends.len() + 1), |_| 0)
     }

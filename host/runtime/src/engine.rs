@@ -19,12 +19,12 @@ const BACKTRACE_FRAMES_MAX: usize = 16;
 /// The engine that every runtime of the process shares.
 pub(crate) fn shared() -> Result<&'static Engine, String> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    let engine = ENGINE.get_or_init(|| new(OptLevel::Speed).map_err(|error| format!("{error:#}")));
+    let engine = ENGINE.get_or_init(|| new(OptLevel::Speed, |_| {}).map_err(|error| format!("{error:#}")));
     engine.as_ref().map_err(Clone::clone)
 }
 
-/// An engine of the policy. Only tests use another level than `Speed`.
-pub(crate) fn new(opt_level: OptLevel) -> wasmtime::Result<Engine> {
+/// An engine of the policy. Only tests use another level than `Speed`, or limit the CPU.
+pub(crate) fn new(opt_level: OptLevel, limit_cpu: impl FnOnce(&mut Config)) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
         .concurrency_support(false)
@@ -38,6 +38,7 @@ pub(crate) fn new(opt_level: OptLevel) -> wasmtime::Result<Engine> {
         .memory_may_move(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
         .module_version(ModuleVersionStrategy::Custom(format!("{WASMTIME_VERSION};{CONFIG_LABEL}")))?;
+    limit_cpu(&mut config);
     Engine::new(&config)
 }
 
@@ -101,8 +102,8 @@ mod tests {
             feed_identity(engine, &mut hasher);
             hasher.finalize()
         };
-        let speed = identity(&new(OptLevel::Speed).expect("speed"));
+        let speed = identity(&new(OptLevel::Speed, |_| {}).expect("speed"));
         assert_eq!(speed, identity(shared().expect("shared")));
-        assert_ne!(speed, identity(&new(OptLevel::None).expect("none")));
+        assert_ne!(speed, identity(&new(OptLevel::None, |_| {}).expect("none")));
     }
 }

@@ -186,21 +186,24 @@ mod tests {
     use super::support::Guest;
     use super::*;
     use crate::{Batch, Limits};
-    use wasmtime::OptLevel;
+    use wasmtime::{Config, OptLevel};
 
-    /// Fuel of two calls of a guest that computes, with an engine of its own.
-    fn fuel(opt_level: OptLevel) -> [u64; 2] {
+    /// Fuel of two calls of a guest that computes (integers, floats, SIMD, bulk memory), with an engine of its own.
+    fn fuel(opt_level: OptLevel, limit_cpu: fn(&mut Config)) -> [u64; 2] {
         let mut guest = Guest::new("analysis");
         let (opened, answer) = (guest.subscription("TRUE", &[]), guest.findings(&[]));
         let body = format!(
             "(loop (local.set $i (i32.add (local.get $i) (i32.const 3)))
-                   (drop (f64.sqrt (f64.convert_i32_u (local.get $i))))
+                   (drop (f64.floor (f64.sqrt (f64.convert_i32_u (local.get $i)))))
+                   (drop (i32.popcnt (i32.ctz (local.get $i))))
+                   (drop (i64x2.extract_lane 0 (i64x2.mul (i64x2.splat (i64.const 5)) (i64x2.splat (i64.extend_i32_u (local.get $i))))))
+                   (drop (i8x16.extract_lane_s 3 (i8x16.swizzle (i8x16.splat (local.get $i)) (i8x16.splat (i32.const 7)))))
                    (memory.fill (i32.const 70000) (i32.const 1) (i32.and (local.get $i) (i32.const 255)))
                    (br_if 0 (i32.lt_u (local.get $i) (i32.mul (local.get 1) (i32.const 1000)))))
              i32.const {answer}"
         );
         let component = guest.open("analysis", &format!("i32.const {opened}")).process(&body).build();
-        let engine = engine::new(opt_level).expect("an engine");
+        let engine = engine::new(opt_level, limit_cpu).expect("an engine");
         let runtime = Runtime::with_engine(engine, RuntimeOptions::default()).expect("a runtime");
         let mut instance = runtime.load("p", &component).expect("a plugin").open("{}", &Limits::default()).expect("open");
         [3, 30].map(|rows| {
@@ -209,12 +212,19 @@ mod tests {
         })
     }
 
+    /// Code for a CPU that has only what every one of its architecture has: a named target gets no features of this machine.
+    fn baseline(config: &mut Config) {
+        let target = format!("{}-unknown-{}-gnu", std::env::consts::ARCH, std::env::consts::OS);
+        config.target(&target).expect("this machine's own target");
+    }
+
     #[test]
     fn fuel_depends_on_guest_and_input_alone() {
-        let want = fuel(OptLevel::Speed);
+        let want = fuel(OptLevel::Speed, |_| {});
         assert!(want[0] > 10_000 && want[1] > 9 * want[0], "{want:?}");
-        assert_eq!(fuel(OptLevel::Speed), want);
-        assert_eq!(fuel(OptLevel::None), want);
-        assert_eq!(fuel(OptLevel::SpeedAndSize), want);
+        for opt_level in [OptLevel::Speed, OptLevel::None, OptLevel::SpeedAndSize] {
+            assert_eq!(fuel(opt_level, |_| {}), want, "{opt_level:?}");
+            assert_eq!(fuel(opt_level, baseline), want, "{opt_level:?} on the baseline instruction set");
+        }
     }
 }
