@@ -4,8 +4,9 @@
 //! document's values come from differs between the stages ([`Document`]): captured in the pass that validated it, or found in the
 //! fields that a decoder moved sections to.
 
+use std::borrow::Borrow;
 use tidemill_json::value;
-use tidemill_message::{FieldRef, MessageRef};
+use tidemill_message::{FieldNames, FieldRef, MessageRef};
 use tidemill_runtime::{ColumnKind, ColumnRequest, ColumnsBuilder, Shape};
 
 /// Where the values of a column come from.
@@ -156,6 +157,15 @@ impl ColumnPlan {
         self.pointers.iter().any(String::is_empty)
     }
 
+    /// The place of each column's field among `names`, which gets those that are new; `usize::MAX` of a column that is no field.
+    pub fn field_places(&self, names: &mut FieldNames) -> Vec<usize> {
+        let place = |column: &PlannedColumn| match &column.source {
+            ColumnSource::Field(name) => names.add(name.as_bytes()),
+            ColumnSource::Header(_) | ColumnSource::Document(_) => usize::MAX,
+        };
+        self.columns.iter().map(place).collect()
+    }
+
     /// Appends a row.
     ///
     /// # Errors
@@ -167,10 +177,26 @@ impl ColumnPlan {
         builder: &mut ColumnsBuilder,
         scratch: &mut FillScratch,
     ) -> Result<(), MissingColumn> {
+        self.fill_row_with(message, |_, name| message.field(name), document, builder, scratch)
+    }
+
+    /// The same with fields that `field` finds, by the column's number or by name.
+    ///
+    /// # Errors
+    /// Where a required column is null; nothing is appended then.
+    #[inline]
+    pub fn fill_row_with<'m, F: Borrow<FieldRef<'m>>>(
+        &self,
+        message: &MessageRef<'m>,
+        field: impl Fn(usize, &str) -> Option<F>,
+        document: &impl Document,
+        builder: &mut ColumnsBuilder,
+        scratch: &mut FillScratch,
+    ) -> Result<(), MissingColumn> {
         for (at, column) in self.columns.iter().enumerate() {
             match &column.source {
                 ColumnSource::Header(header) => fill_header(builder, at, column.kind, *header, message, scratch),
-                ColumnSource::Field(name) => fill_field(builder, at, column.kind, message.field(name).as_ref()),
+                ColumnSource::Field(name) => fill_field(builder, at, column.kind, field(at, name).as_ref().map(Borrow::borrow)),
                 ColumnSource::Document(pointer) => column.fill_from_document(builder, at, document, *pointer, scratch),
             }
             if column.required && !builder.has_value(at) {

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 use tidemill_bus::{TopicInfo, TopicPartition};
+use tidemill_runtime::{Level, LogLine};
 use views::{graph_data, graph_view};
 
 /// Alerts that are kept; older ones are in the `alerts` topic.
@@ -97,6 +98,19 @@ pub struct Payload {
     pub data: Vec<u8>,
     /// In event time, milliseconds since 1970 UTC.
     pub time_ms: i64,
+}
+
+impl LogEntry {
+    /// A line that a call logged.
+    pub fn new(time_ms: i64, line: &LogLine) -> Self {
+        let level = match line.level {
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        Self { time_ms, level, text: line.text.clone() }
+    }
 }
 
 impl LiveState {

@@ -7,8 +7,9 @@
 
 use super::{
     guest::{Found, Guest},
+    rows::Rows,
     settle::Answer,
-    slot::{Input, Row, Running, Slot, Task},
+    slot::{Input, Running, Slot, Task},
     spec::PluginSet,
     staged::Outlets,
 };
@@ -21,7 +22,7 @@ use crate::{
 use std::{collections::BTreeMap, time::Duration};
 use tidemill_bus::{Clock, crash_point};
 use tidemill_message::MessageRef;
-use tidemill_runtime::{Batch, CallError, CallErrorKind, CallReport, Columns, ColumnsBuilder, Kind, Level};
+use tidemill_runtime::{Batch, CallError, CallErrorKind, CallReport, Columns, ColumnsBuilder, Kind};
 
 /// How often a row must fail alone on the restored state.
 const ROW_FAILURES_MAX: u8 = 2;
@@ -66,7 +67,7 @@ impl Slot {
         }
     }
 
-    fn run_rows(&mut self, rows: Vec<Row>, columns: Option<Columns>, failures: u8, context: &mut Context<'_>) -> bool {
+    fn run_rows(&mut self, rows: Rows, columns: Option<Columns>, failures: u8, context: &mut Context<'_>) -> bool {
         let is_new = match self.revive(context) {
             Ok(is_new) => is_new,
             Err(error) => {
@@ -75,7 +76,7 @@ impl Slot {
             }
         };
         let columns = columns.unwrap_or_else(|| self.refill(&rows, context));
-        let now_ms = rows.last().map_or(0, |row| row.watermark_ms);
+        let now_ms = rows.list().last().map_or(0, |row| row.watermark_ms);
         let batch = Batch { partition: self.place.partition, rows: rows.len() as u32, now_ms, columns };
         match self.call(context, |guest, kind| match kind {
             Kind::Output => guest.write(&batch).map(Answer::Deliveries),
@@ -83,6 +84,7 @@ impl Slot {
         }) {
             Ok(answer) => {
                 self.settle_rows(&rows, answer, context);
+                self.recycle(rows);
                 self.remember(Input::Rows(batch), context);
                 !is_new
             }
@@ -91,6 +93,11 @@ impl Slot {
                 false
             }
         }
+    }
+
+    fn recycle(&mut self, mut rows: Rows) {
+        rows.clear();
+        self.spare_rows = rows;
     }
 
     fn run_timer(&mut self, now_ms: i64, failures: u8, context: &mut Context<'_>) -> bool {
@@ -157,7 +164,7 @@ impl Slot {
         metrics::counter!("tidemill_plugin_fuel_total", "plugin" => self.spec.name().to_owned()).increment(report.fuel);
         let time_ms = clock.now_ns().div_euclid(1_000_000);
         for line in &report.log {
-            status.push_log(LogEntry { time_ms, level: level_name(line.level), text: line.text.clone() });
+            status.push_log(LogEntry::new(time_ms, line));
         }
         if !went_well {
             PluginStatus::add(&status.traps, 1);
@@ -260,14 +267,16 @@ impl Slot {
         let state = self.call(context, |guest, _| guest.snapshot())?;
         self.base = Some((state.into(), self.spec.component.version().to_owned()));
         self.replay_bytes = 0;
-        if let Some(Input::Rows(batch)) = self.replay.drain(..).next_back() {
-            self.builder.recycle(batch.columns);
+        for input in self.replay.drain(..) {
+            if let Input::Rows(batch) = input {
+                self.builder.recycle(batch.columns);
+            }
         }
         Ok(())
     }
 
-    fn rows_failed(&mut self, mut rows: Vec<Row>, failures: u8, error: &CallError, context: &mut Context<'_>) {
-        self.careful_until = self.careful_until.max(rows.last().map_or(i64::MIN, |row| row.offset));
+    fn rows_failed(&mut self, mut rows: Rows, failures: u8, error: &CallError, context: &mut Context<'_>) {
+        self.careful_until = self.careful_until.max(rows.list().last().map_or(i64::MIN, |row| row.offset));
         if rows.len() > 1 {
             let right = rows.split_off(rows.len() / 2);
             self.queue.push_front(Task::Rows { rows: right, columns: None, failures: 0 });
@@ -275,7 +284,7 @@ impl Slot {
         } else if failures < ROW_FAILURES_MAX {
             self.queue.push_front(Task::Rows { rows, columns: None, failures });
         } else {
-            self.settle_poison(&rows[0], error);
+            self.settle_poison(&rows, error);
         }
         self.failures_in_row += 1;
         if self.failures_in_row >= FAILURES_IN_ROW_MAX {
@@ -311,7 +320,7 @@ impl Slot {
             "{summary}"
         );
         let alert = Alert {
-            time_ns: self.watermark_ms.unwrap_or(0).saturating_mul(1_000_000),
+            time_ns: self.alert_time_ns(context.clock),
             plugin: self.spec.name().to_owned(),
             id: "quarantine".to_owned(),
             kind: "host".to_owned(),
@@ -320,6 +329,11 @@ impl Slot {
             measured: None,
         };
         self.stage_host_alert(&alert);
+    }
+
+    /// When an alert of the host about the plugin happened, in the data's time; by the clock where there was no data yet.
+    pub(super) fn alert_time_ns(&self, clock: &dyn Clock) -> i64 {
+        self.seen_ms.map_or_else(|| clock.now_ns(), |seen_ms| seen_ms.saturating_mul(1_000_000))
     }
 
     /// Ends a rest that is over.
@@ -331,11 +345,11 @@ impl Slot {
     }
 
     /// The columns of rows that are a part of a batch.
-    fn refill(&self, rows: &[Row], context: &mut Context<'_>) -> Columns {
+    fn refill(&self, rows: &Rows, context: &mut Context<'_>) -> Columns {
         let mut builder = ColumnsBuilder::new(self.spec.requests());
         let mut places = Places::default();
-        for row in rows {
-            let Ok(message) = MessageRef::parse(&row.value) else { continue };
+        for row in rows.list() {
+            let Ok(message) = MessageRef::parse(rows.value(row)) else { continue };
             let document = Located::new(&context.set.pointers, message, None, &mut places);
             // The same row was filled before: nothing required is missing.
             let _ = self.spec.columns.fill_row(&message, &document.of_plugin(&self.spec.pointers), &mut builder, context.scratch);
@@ -352,13 +366,4 @@ fn checked(found: Found) -> Result<Found, CallError> {
 /// A broken answer.
 fn failure(message: String) -> CallError {
     CallError { kind: CallErrorKind::Output, message, backtrace: String::new(), fuel: 0, limit: None, log: Vec::new() }
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Debug => "debug",
-        Level::Info => "info",
-        Level::Warn => "warn",
-        Level::Error => "error",
-    }
 }

@@ -34,9 +34,16 @@ struct Pointer {
     /// Its value may be spread over several fields whatever the message: the whole document, or a `*` early on.
     is_spread: bool,
     is_each: bool,
+    /// The pointer, and what remains of it behind two segments and behind one, cut at its `*` segments.
+    each: [Vec<String>; 3],
 }
 
 impl Pointers {
+    /// Whether nobody asks for a part of the document.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
     /// The place of a pointer, added where it is new.
     pub fn add(&mut self, text: &str) -> usize {
         self.all.iter().position(|known| known.text == text).unwrap_or_else(|| {
@@ -52,6 +59,10 @@ impl Pointer {
         let plain = |segment: &&str| segment.replace("~1", "/").replace("~0", "~");
         let names: Vec<_> = segments.iter().take(2).map(plain).collect();
         let behind = |count: usize| segments.iter().skip(count).map(|segment| format!("/{segment}")).collect();
+        let between_stars = |count: usize| {
+            let parts = segments.get(count..).unwrap_or_default().split(|segment| *segment == "*");
+            parts.map(|part| part.iter().map(|segment| format!("/{segment}")).collect()).collect()
+        };
         Self {
             text: text.to_owned(),
             two: (names.len() == 2).then(|| names.join(".")),
@@ -60,6 +71,7 @@ impl Pointer {
             behind_one: behind(1),
             is_spread: segments.is_empty() || segments.iter().take(2).any(|segment| *segment == "*"),
             is_each: segments.contains(&"*"),
+            each: [0, 2, 1].map(between_stars),
         }
     }
 }
@@ -190,15 +202,16 @@ impl<'m> Located<'m> {
 
     fn each(&self, place: usize, act: &mut dyn FnMut(&[u8])) {
         let Some(pointer) = self.pointers.all.get(place) else { return };
+        let [whole, behind_two, behind_one] = &pointer.each;
         if self.is_spread(pointer) {
-            return each(self.whole(), &pointer.text, act);
+            return each(self.whole(), whole, act);
         }
         if let Some(section) = pointer.two.as_ref().and_then(|name| self.section(name)) {
-            return each(section, &pointer.behind_two, act);
+            return each(section, behind_two, act);
         }
         match pointer.one.as_ref().and_then(|name| self.section(name)) {
-            Some(section) => each(section, &pointer.behind_one, act),
-            None => each(self.submission.unwrap_or_default(), &pointer.text, act),
+            Some(section) => each(section, behind_one, act),
+            None => each(self.submission.unwrap_or_default(), whole, act),
         }
     }
 }
@@ -215,27 +228,16 @@ fn offsets(bytes: &[u8], part: &[u8]) -> Option<(u32, u32)> {
     (end <= bytes.len()).then_some((start as u32, end as u32))
 }
 
-/// Every value that a pointer with `*` segments names. A pointer has few segments, so the depth is bounded.
-fn each(json: &[u8], pointer: &str, act: &mut dyn FnMut(&[u8])) {
-    let Some((before, behind)) = split_star(pointer) else {
-        if let Some(found) = get(json, pointer) {
-            act(found);
-        }
-        return;
-    };
-    let Some(found) = get(json, before) else { return };
-    match found.first() {
-        Some(b'[') => value::elements(found).for_each(|element| each(element, behind, act)),
-        Some(b'{') => value::entries(found).for_each(|(_, member)| each(member, behind, act)),
+/// Every value that a pointer names which was cut at its `*` segments. A pointer has few, so the depth is bounded.
+fn each(json: &[u8], parts: &[String], act: &mut dyn FnMut(&[u8])) {
+    let Some((before, behind)) = parts.split_first() else { return };
+    let found = if before.is_empty() { Some(json.trim_ascii()) } else { get(json, before) };
+    match found {
+        Some(found) if behind.is_empty() => act(found),
+        Some(found) if found.first() == Some(&b'[') => value::elements(found).for_each(|element| each(element, behind, act)),
+        Some(found) if found.first() == Some(&b'{') => value::entries(found).for_each(|(_, member)| each(member, behind, act)),
         _ => {}
     }
-}
-
-/// What is before and behind the first `*` segment.
-fn split_star(pointer: &str) -> Option<(&str, &str)> {
-    let place =
-        pointer.match_indices("/*").map(|(place, _)| place).find(|place| matches!(pointer.as_bytes().get(place + 2), None | Some(b'/')))?;
-    Some((&pointer[..place], &pointer[place + 2..]))
 }
 
 /// A document out of what is left of it and the sections that were moved out, by their dotted names. A section of two segments

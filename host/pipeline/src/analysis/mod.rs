@@ -10,6 +10,7 @@ mod emit;
 mod guest;
 mod poison;
 mod progress;
+mod rows;
 mod saved;
 mod settle;
 mod slot;

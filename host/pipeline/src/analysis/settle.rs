@@ -5,8 +5,9 @@ use super::{
     emit::Stream,
     guest::Found,
     poison::Poison,
+    rows::{Row, Rows},
     saved::Saved,
-    slot::{Row, Running, Slot},
+    slot::{Running, Slot},
     staged::Made,
 };
 use crate::{
@@ -92,13 +93,13 @@ fn rule_shape(rule: &runtime::AlertRule) -> RuleShape {
 }
 
 impl Slot {
-    pub(super) fn settle_rows(&mut self, rows: &[Row], answer: Answer, context: &mut Context<'_>) {
+    pub(super) fn settle_rows(&mut self, rows: &Rows, answer: Answer, context: &mut Context<'_>) {
         self.count(|status| &status.messages_in, "tidemill_plugin_messages_in_total", rows.len());
         self.settled(rows);
         let now_ms = self.settled_watermark_ms.unwrap_or(0);
         match answer {
-            Answer::Found(found) => self.stage_found(rows, now_ms, *found, context),
-            Answer::Deliveries(deliveries) => self.stage_deliveries(rows, deliveries, context),
+            Answer::Found(found) => self.stage_found(rows.list(), now_ms, *found, context),
+            Answer::Deliveries(deliveries) => self.stage_deliveries(rows.list(), deliveries, context),
         }
     }
 
@@ -107,12 +108,11 @@ impl Slot {
         self.stage_found(&[], now_ms, found, context);
     }
 
-    fn settled(&mut self, rows: &[Row]) {
+    fn settled(&mut self, rows: &Rows) {
         self.is_dirty = true;
         self.rests = 0;
-        let bytes: usize = rows.iter().map(|row| row.value.len()).sum();
-        self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
-        self.settled_watermark_ms = self.settled_watermark_ms.max(rows.last().map(|row| row.watermark_ms));
+        self.queue_bytes = self.queue_bytes.saturating_sub(rows.value_bytes());
+        self.settled_watermark_ms = self.settled_watermark_ms.max(rows.list().last().map(|row| row.watermark_ms));
     }
 
     fn count(&self, figure: impl FnOnce(&PluginStatus) -> &AtomicU64, metric: &'static str, count: usize) {
@@ -121,22 +121,23 @@ impl Slot {
     }
 
     /// A row on which the plugin failed alone, twice.
-    pub(super) fn settle_poison(&mut self, row: &Row, error: &CallError) {
+    pub(super) fn settle_poison(&mut self, rows: &Rows, error: &CallError) {
+        let Some(row) = rows.list().first() else { return };
         let rests = self.rests;
-        self.settled(std::slice::from_ref(row));
+        self.settled(rows);
         self.rests = rests;
         self.count(|status| &status.messages_in, "tidemill_plugin_messages_in_total", 1);
         self.count(|status| &status.rejected, "tidemill_plugin_rejected_total", 1);
         let source = format!("{}/{}/{}", self.place.topic, self.place.partition, row.offset);
         tracing::warn!(plugin = self.spec.name(), source, error = error.message, "the plugin failed on a message");
-        let Ok(message) = MessageRef::parse(&row.value) else { return };
+        let Ok(message) = MessageRef::parse(rows.value(row)) else { return };
         if Poison::is_own_error(self.spec.name(), &message) {
             return;
         }
         let mut value = Vec::new();
         Poison { plugin: self.spec.name(), version: self.spec.component.version(), error, source: &source }.write(&message, &mut value);
         self.staged.grew(value.len());
-        self.staged.errors.push(Made { offset: row.offset, n: 0, key: row.key.to_vec(), timestamp_ns: row.timestamp_ns, value });
+        self.staged.errors.push(Made { offset: row.offset, n: 0, key: rows.key(row).to_vec(), timestamp_ns: row.timestamp_ns, value });
     }
 
     /// The offset and number of a record made of a row, or of a timer.
@@ -295,8 +296,17 @@ impl Slot {
     /// The step with the checkpoint is durable.
     pub(super) fn saved(&mut self) {
         if let Some(saved) = self.saving.take() {
-            self.spec.status.set_position(&self.place, Some(saved.position));
+            self.show_position(saved.position);
             self.committed = saved;
+        } else if !self.is_dirty {
+            // Records that its matcher does not select leave nothing to save; it is past them all the same.
+            self.show_position(self.position());
+        }
+    }
+
+    fn show_position(&mut self, position: i64) {
+        if std::mem::replace(&mut self.shown_position, position) != position {
+            self.spec.status.set_position(&self.place, Some(position));
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::{
     emit::Numbering,
     guest::Guest,
+    rows::{Fed, Rows},
     saved::Saved,
     spec::PluginSpec,
     staged::{Progress, Staged},
@@ -28,28 +29,13 @@ pub const BATCH_RECORD_BYTES_MAX: usize = 8 << 20;
 /// How long rows wait for a batch to fill.
 pub const BATCH_AGE_MAX: Duration = Duration::from_millis(20);
 
-/// A row given to a plugin.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// Its record's offset.
-    pub offset: i64,
-    /// Its event time.
-    pub timestamp_ns: i64,
-    /// The greatest event time up to it.
-    pub watermark_ms: i64,
-    /// Its record's key.
-    pub key: Bytes,
-    /// Its record's value.
-    pub value: Bytes,
-}
-
 /// A call that is to be made.
 #[derive(Debug)]
 pub enum Task {
     /// Rows.
     Rows {
         /// In the order of the partition, at least one.
-        rows: Vec<Row>,
+        rows: Rows,
         /// Their columns; filled again where the rows are a part of a batch that failed.
         columns: Option<Columns>,
         /// How often it failed alone on the restored state.
@@ -97,7 +83,9 @@ pub struct Slot {
     pub was_opened: bool,
     pub(super) builder: ColumnsBuilder,
     pub(super) rows_max: u32,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Rows,
+    /// Memory for the rows of the next batch.
+    pub(super) spare_rows: Rows,
     pub(super) rows_bytes: usize,
     pub(super) rows_since: Option<Duration>,
     pub(super) queue: VecDeque<Task>,
@@ -112,6 +100,9 @@ pub struct Slot {
     pub(super) read_not_before: Duration,
     pub(super) watermark_ms: Option<i64>,
     pub(super) settled_watermark_ms: Option<i64>,
+    /// The greatest event time that was ever seen here, also by what was undone: the time of the host's own alerts.
+    pub(super) seen_ms: Option<i64>,
+    tick_ms: Option<i64>,
     pub(super) next_tick_ms: Option<i64>,
     /// The snapshot that a new instance begins with, and what was settled since.
     pub(super) base: Option<(Bytes, String)>,
@@ -136,6 +127,8 @@ pub struct Slot {
     pub(super) committed: Saved,
     pub(super) saving: Option<Saved>,
     pub(super) saved_at: Duration,
+    /// The position in the plugin's status.
+    pub(super) shown_position: i64,
     pub(super) shown: Option<Progress>,
     pub(super) shown_at: Duration,
 }
@@ -152,17 +145,21 @@ impl Slot {
             was_opened: false,
             builder,
             rows_max,
-            rows: Vec::new(),
+            rows: Rows::default(),
+            spare_rows: Rows::default(),
             rows_bytes: 0,
             rows_since: None,
             queue: VecDeque::new(),
             queue_bytes: 0,
             fed: saved.position,
+            shown_position: saved.position,
             joined: true,
             reader: None,
             read_not_before: Duration::ZERO,
             watermark_ms: saved.watermark_ms,
             settled_watermark_ms: saved.watermark_ms,
+            seen_ms: saved.watermark_ms,
+            tick_ms: spec.tick_ms(),
             next_tick_ms: saved.next_tick_ms,
             base,
             replay: Vec::new(),
@@ -188,13 +185,34 @@ impl Slot {
         }
     }
 
+    /// Whether it wants to see a record that its matcher does not select: time passes.
+    pub fn wants_time(&self) -> bool {
+        self.tick_ms.is_some()
+    }
+
+    /// It was given everything before this offset.
+    pub fn pass(&mut self, next: i64, watermark_ms: i64) {
+        if next > self.fed {
+            self.fed = next;
+            // The least time stands for none: nothing of what was read is a message.
+            if watermark_ms > i64::MIN {
+                self.see(watermark_ms);
+            }
+        }
+    }
+
+    fn see(&mut self, watermark_ms: i64) {
+        self.watermark_ms = self.watermark_ms.max(Some(watermark_ms));
+        self.seen_ms = self.seen_ms.max(self.watermark_ms);
+    }
+
     /// Gives the slot a record of its partition. `fill` appends the row to the batch where the plugin wants it.
-    pub fn feed(&mut self, row: &Row, now: Duration, fill: impl FnOnce(&PluginSpec, &mut ColumnsBuilder) -> bool) {
+    pub fn feed(&mut self, row: &Fed<'_>, now: Duration, fill: impl FnOnce(&PluginSpec, &mut ColumnsBuilder) -> bool) {
         if row.offset < self.fed {
             return;
         }
         self.fed = row.offset + 1;
-        self.watermark_ms = self.watermark_ms.max(Some(row.watermark_ms));
+        self.see(row.watermark_ms);
         self.tick_by_data();
         if !fill(&self.spec, &mut self.builder) {
             return;
@@ -202,7 +220,7 @@ impl Slot {
         self.queue_bytes += row.value.len();
         self.rows_bytes += row.value.len();
         self.rows_since.get_or_insert(now);
-        self.rows.push(row.clone());
+        self.rows.push(row);
         if self.builder.is_full() || self.builder.rows() >= self.rows_max || self.rows_bytes >= BATCH_RECORD_BYTES_MAX {
             self.cut();
         }
@@ -210,7 +228,7 @@ impl Slot {
 
     /// A tick is due when the partition's time passes it: once for all that were passed, at the time of the last.
     fn tick_by_data(&mut self) {
-        let (Some(tick_ms), Some(now_ms)) = (self.spec.tick_ms(), self.watermark_ms) else { return };
+        let (Some(tick_ms), Some(now_ms)) = (self.tick_ms, self.watermark_ms) else { return };
         let last = now_ms.div_euclid(tick_ms) * tick_ms;
         if self.next_tick_ms.is_some_and(|due| last >= due) {
             self.cut();
@@ -223,7 +241,7 @@ impl Slot {
 
     /// A tick by the clock, for a partition in which nothing comes.
     pub fn tick_by_clock(&mut self, now_ms: i64) {
-        let Some(tick_ms) = self.spec.tick_ms() else { return };
+        let Some(tick_ms) = self.tick_ms else { return };
         let last = now_ms.div_euclid(tick_ms) * tick_ms;
         let due = *self.next_tick_ms.get_or_insert(last + tick_ms);
         if last >= due {
@@ -236,7 +254,8 @@ impl Slot {
     pub fn cut(&mut self) {
         (self.rows_since, self.rows_bytes) = (None, 0);
         if !self.rows.is_empty() {
-            let (rows, columns) = (std::mem::take(&mut self.rows), Some(self.builder.take()));
+            let spare = std::mem::take(&mut self.spare_rows);
+            let (rows, columns) = (std::mem::replace(&mut self.rows, spare), Some(self.builder.take()));
             self.queue.push_back(Task::Rows { rows, columns, failures: 0 });
         }
     }
@@ -280,10 +299,10 @@ impl Slot {
 
     fn first_pending(&self) -> Option<i64> {
         let queued = self.queue.iter().find_map(|task| match task {
-            Task::Rows { rows, .. } => rows.first(),
+            Task::Rows { rows, .. } => rows.list().first(),
             Task::Timer { .. } => None,
         });
-        queued.or(self.rows.first()).map(|row| row.offset)
+        queued.or(self.rows.list().first()).map(|row| row.offset)
     }
 
     /// The next offset that the plugin has to see: the first that waits, or the next that will be fed.

@@ -9,7 +9,7 @@ use crate::{
     status::{LiveState, PluginStatus},
 };
 use std::sync::Arc;
-use tidemill_message::{Matcher, MatcherError, MatcherSet};
+use tidemill_message::{FieldNames, Matcher, MatcherError, MatcherSet};
 use tidemill_runtime::{CallError, ColumnRequest, Plan, Scope};
 
 /// A plugin that a stage cannot run.
@@ -61,6 +61,8 @@ pub struct PluginSpec {
     pub columns: ColumnPlan,
     /// The place of each of its pointers among those of all plugins.
     pub pointers: Vec<usize>,
+    /// The place of each column's field among those of all plugins; of a column that is none, a place where nothing is.
+    pub fields: Vec<usize>,
 }
 
 /// What to run: a component and the configured matcher, empty where nothing is narrowed.
@@ -80,6 +82,8 @@ pub struct PluginSet {
     pub matchers: MatcherSet,
     /// The pointers of all of them.
     pub pointers: Pointers,
+    /// The fields that their matchers and columns name.
+    pub fields: FieldNames,
 }
 
 impl PluginSet {
@@ -93,9 +97,13 @@ impl PluginSet {
         for Deployed { component, matcher } in deployed {
             let spec = PluginSpec::new(component, live, &mut pointers)?;
             matchers.push(join_matchers(component.name(), &spec.plan.subscription.matcher, matcher)?);
-            plugins.push(Arc::new(spec));
+            plugins.push(spec);
         }
-        Ok(Self { plugins, matchers: MatcherSet::new(matchers), pointers })
+        let matchers = MatcherSet::new(matchers);
+        let mut fields = matchers.field_names().clone();
+        plugins.iter_mut().for_each(|spec| spec.fields = spec.columns.field_places(&mut fields));
+        let plugins = plugins.into_iter().map(Arc::new).collect();
+        Ok(Self { plugins, matchers, pointers, fields })
     }
 }
 
@@ -110,7 +118,7 @@ impl PluginSpec {
         let columns = ColumnPlan::new(&plan.subscription.columns).map_err(|error| SpecError::Column { plugin: plugin(), error })?;
         let pointers = columns.pointers().iter().map(|pointer| pointers.add(pointer)).collect();
         let status = live.plugin(component.name(), component.kind().as_str(), component.version());
-        Ok(Self { component: Arc::clone(component), status, plan, columns, pointers })
+        Ok(Self { component: Arc::clone(component), status, plan, columns, pointers, fields: Vec::new() })
     }
 
     /// As configured.

@@ -6,20 +6,20 @@ use super::{
     document::{Located, Places},
     driver::Work,
     progress::publish,
+    rows::Fed,
     saved::Saved,
-    slot::{Row, Running, Slot},
+    slot::{Running, Slot},
     spec::PluginSet,
     staged::Outlets,
 };
 use crate::{columns::FillScratch, graphs::Alert, status::LiveState};
-use bytes::Bytes;
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
     time::Duration,
 };
-use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, RecordRef, Start, Step, TopicPartition};
-use tidemill_message::{Matches, MessageRef};
+use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, Start, Step, TopicPartition};
+use tidemill_message::{FoundFields, Matches, MessageRef};
 use tidemill_runtime::CallError;
 
 /// Measured time that a slot gets in a round; a call that took longer is paid back in the next ones.
@@ -129,9 +129,10 @@ impl PluginsWork {
         let now = self.now();
         let Self { parts, partitions, matches, places, scratch, .. } = self;
         let Some(partition) = partitions.get_mut(&batch.partition) else { return };
-        let mut watermark_ms = i64::MIN;
+        let PluginSet { fields, matchers, pointers, .. } = &parts.set;
+        let (mut watermark_ms, mut found) = (i64::MIN, FoundFields::default());
         for (offset, record) in batch.iter() {
-            let Ok(message) = MessageRef::parse(record.value) else {
+            let Ok(message) = MessageRef::parse_with(record.value, fields, &mut found) else {
                 tracing::error!(
                     topic = &*batch.partition.topic,
                     partition = batch.partition.partition,
@@ -141,22 +142,26 @@ impl PluginsWork {
                 continue;
             };
             watermark_ms = watermark_ms.max(message.timestamp().div_euclid(1_000_000));
-            parts.set.matchers.matches(&message, matches);
-            let document = Located::new(&parts.set.pointers, message, record.header("tm-idx"), places);
-            let row = row(batch, offset, &record, &message, watermark_ms);
+            matchers.matches_found(&message, &found, matches);
+            // Where no plugin asks for a part of the document, nobody looks for its index.
+            let index = if pointers.is_empty() { None } else { record.header("tm-idx") };
+            let document = Located::new(pointers, message, index, places);
+            let timestamp_ns = message.timestamp();
+            let row = Fed { offset, timestamp_ns, watermark_ms, chunk: &batch.bytes, key: record.key, value: record.value };
             for (number, slot) in partition.slots.iter_mut().enumerate() {
-                if wanted(number, slot) {
+                if (matches.contains(number) || slot.wants_time()) && wanted(number, slot) {
                     slot.feed(&row, now, |spec, builder| {
-                        matches.contains(number)
-                            && spec.columns.fill_row(&message, &document.of_plugin(&spec.pointers), builder, scratch).is_ok()
+                        let field = |column: usize, _: &str| found.get(spec.fields[column]);
+                        let document = &document.of_plugin(&spec.pointers);
+                        matches.contains(number) && spec.columns.fill_row_with(&message, field, document, builder, scratch).is_ok()
                     });
                 }
             }
         }
         let next = batch.next_offset().unwrap_or(0);
-        // Also behind records that are no messages.
+        // Also behind records that are no messages, or that no matcher selects.
         let fed = partition.slots.iter_mut().enumerate().filter(|(number, slot)| wanted(*number, slot));
-        fed.for_each(|(_, slot)| slot.fed = slot.fed.max(next));
+        fed.for_each(|(_, slot)| slot.pass(next, watermark_ms));
         partition.watermark_ms = partition.watermark_ms.max(watermark_ms);
     }
 
@@ -206,7 +211,8 @@ impl PluginsWork {
                 "the plugin was too far behind: records were removed before it saw them"
             );
             slot.fed = *start;
-            slot.stage_host_alert(&lost_alert(slot.spec.name(), place, lost));
+            let alert = lost_alert(slot, lost, &*self.parts.clock);
+            slot.stage_host_alert(&alert);
         } else {
             tracing::warn!(%error, plugin = slot.spec.name(), "the plugin cannot catch up; trying again");
         }
@@ -333,15 +339,10 @@ impl Work for PluginsWork {
 
     fn lost(&mut self, place: &TopicPartition, offsets: i64, _: &mut Step) {
         for slot in self.partitions.get_mut(place).into_iter().flat_map(|partition| &mut partition.slots) {
-            let alert = lost_alert(slot.spec.name(), place, offsets);
+            let alert = lost_alert(slot, offsets, &*self.parts.clock);
             slot.stage_host_alert(&alert);
         }
     }
-}
-
-fn row(batch: &FetchedBatch, offset: i64, record: &RecordRef<'_>, message: &MessageRef<'_>, watermark_ms: i64) -> Row {
-    let part = |bytes: &[u8]| if bytes.is_empty() { Bytes::new() } else { batch.bytes.slice_ref(bytes) };
-    Row { offset, timestamp_ns: message.timestamp(), watermark_ms, key: part(record.key), value: part(record.value) }
 }
 
 /// The state cannot be had, so nothing that depends on it may be published: the slot goes back to its last checkpoint and rests.
@@ -352,16 +353,19 @@ fn roll_back(slot: &mut Slot, error: &CallError, context: &mut Context<'_>) {
         "the plugin's state cannot be saved; it begins anew from its last checkpoint"
     );
     slot.retire();
-    let (rests, failures, saved) = (slot.rests, slot.failures_in_row, slot.committed.clone());
+    let (rests, failures, seen_ms, saved) = (slot.rests, slot.failures_in_row, slot.seen_ms, slot.committed.clone());
     *slot = Slot::new(Arc::clone(&slot.spec), slot.place.clone(), saved, slot.rows_max, context.clock.elapsed());
     (slot.rests, slot.failures_in_row, slot.was_opened, slot.joined, slot.is_dirty) = (rests, failures + 2, true, false, false);
+    slot.seen_ms = seen_ms;
     slot.instance_failed(error, context);
 }
 
-fn lost_alert(plugin: &str, place: &TopicPartition, offsets: i64) -> Alert {
-    let summary = format!("{plugin}: {offsets} offsets of {}/{} were removed before they were read", place.topic, place.partition);
+fn lost_alert(slot: &Slot, offsets: i64, clock: &dyn Clock) -> Alert {
+    let (plugin, TopicPartition { topic, partition }) = (slot.spec.name().to_owned(), &slot.place);
+    let summary = format!("{plugin}: {offsets} offsets of {topic}/{partition} were removed before they were read");
     let detail = "The log's retention is too short for how far this reader was behind.".to_owned();
-    Alert { time_ns: 0, plugin: plugin.to_owned(), id: "lost".to_owned(), kind: "host".to_owned(), summary, detail, measured: None }
+    let (time_ns, id, kind) = (slot.alert_time_ns(clock), "lost".to_owned(), "host".to_owned());
+    Alert { time_ns, plugin, id, kind, summary, detail, measured: None }
 }
 
 fn unusable(plugin: &str, place: &TopicPartition, error: &crate::graphs::codec::CodecError) -> BusError {

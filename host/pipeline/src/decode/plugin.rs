@@ -8,9 +8,10 @@ use super::{
 };
 use crate::{
     columns::{ColumnError, ColumnPlan, Document, FillScratch},
-    status::PluginStatus,
+    status::{LogEntry, PluginStatus},
 };
 use std::{ops::Range, sync::Arc};
+use tidemill_bus::{Clock, SystemClock};
 use tidemill_message::{Matcher, MatcherError, MessageRef};
 use tidemill_runtime::{
     Batch, CallError, CallErrorKind, ColumnsBuilder, Decoded, Fate, Field, Instance, Kind, Level, Limits, LogLine, Plan, Plugin, Scope,
@@ -276,12 +277,16 @@ impl LoadedDecoder {
         for metric in report.metrics.iter().filter(|metric| metric.delta != 0.0) {
             let labels = [("plugin", self.name().to_owned()), ("name", metric.name.clone())];
             metrics::gauge!("tidemill_plugin_metric", &labels).increment(metric.delta);
+            status.add_metric(&metric.name, metric.delta);
         }
     }
 
     fn log(&self, lines: &[LogLine]) {
-        for LogLine { level, text } in lines {
-            let plugin = self.name();
+        // The time is for those who read the log; nothing is decided by it.
+        let time_ms = if lines.is_empty() { 0 } else { SystemClock::default().now_ns().div_euclid(1_000_000) };
+        for line in lines {
+            self.deployed.status.push_log(LogEntry::new(time_ms, line));
+            let (plugin, LogLine { level, text }) = (self.name(), line);
             match level {
                 Level::Debug => tracing::debug!(target: "tidemill::plugin", plugin, "{text}"),
                 Level::Info => tracing::info!(target: "tidemill::plugin", plugin, "{text}"),

@@ -123,6 +123,10 @@ fn a_state_that_cannot_be_saved_takes_its_outputs_back() {
     plugin.fails_to_save.store(5, Ordering::Relaxed);
     house.drain(&mut worker);
     assert_eq!(house.numbers("derived"), (0..100).collect::<Vec<_>>(), "each once, although the first attempts were taken back");
+    let alerts = house.read("alerts");
+    let times: Vec<_> = alerts.iter().map(|(_, value)| MessageRef::parse(value).expect("a message").timestamp()).collect();
+    assert!(!times.is_empty(), "it rested");
+    assert!(times.iter().all(|time_ns| *time_ns == (BEGIN_S * 10 + 99) * 100_000_000), "in the data's time: {times:?}");
     assert_eq!(saved_state(&mut worker, "echo"), (100, (0..100).sum()));
 }
 

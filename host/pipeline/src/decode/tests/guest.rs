@@ -21,6 +21,7 @@ pub mod act {
     pub const REJECT: i64 = 5;
     pub const CUT: i64 = 6;
     pub const TRAP_IN_COMPANY: i64 = 7;
+    pub const LOG: i64 = 8;
 }
 
 const IMAGE_START: u32 = 1_024;
@@ -67,10 +68,13 @@ fn module(matcher: &str, field: &str) -> String {
     let opened = image.words(&[0, matcher, matcher_len, columns, 2, 0, 0, fields, 1, plans, 2]);
     let [no, no_len] = image.text("not this one");
     let answer = image.words(&[0; 17]);
+    let [line, line_len] = image.text("a line");
     let bytes: String = image.0.iter().map(|byte| format!("\\{byte:02x}")).collect();
     let parameters = format!("i32 i32 i64{}", " i32".repeat(12));
     format!(
         r#"(module
+          (import "tidemill:plugin/host@0.1.0" "log" (func $log (param i32 i32 i32)))
+          (import "tidemill:plugin/host@0.1.0" "metric-add" (func $metric-add (param i32 i32 f64)))
           (memory (export "memory") 64)
           (global $heap (mut i32) (i32.const {HEAP_START}))
           (data (i32.const {IMAGE_START}) "{bytes}")
@@ -85,6 +89,9 @@ fn module(matcher: &str, field: &str) -> String {
             (local.set $plans (local.get 1))
             (loop $rows
               (local.set $do (i64.load (i32.add (local.get 3) (i32.shl (local.get $i) (i32.const 3)))))
+              (if (i64.eq (local.get $do) (i64.const {log})) (then
+                (call $log (i32.const 2) (i32.const {line}) (i32.const {line_len}))
+                (call $metric-add (i32.const {line}) (i32.const {line_len}) (f64.const 1.5))))
               (if (i64.eq (local.get $do) (i64.const {trap})) (then unreachable))
               (if (i64.eq (local.get $do) (i64.const {spin})) (then (loop $for_ever (br $for_ever))))
               (if (i64.eq (local.get $do) (i64.const {grow}))
@@ -120,6 +127,7 @@ fn module(matcher: &str, field: &str) -> String {
         reject = act::REJECT,
         cut = act::CUT,
         company = act::TRAP_IN_COMPANY,
+        log = act::LOG,
     )
 }
 

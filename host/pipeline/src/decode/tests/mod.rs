@@ -1,7 +1,6 @@
 //! The stage on recorded and on broken messages.
 
 mod broken;
-mod duplicates;
 mod guest;
 mod plugins;
 mod recorded;

@@ -51,6 +51,17 @@ fn fields_are_added_and_sections_moved() {
 }
 
 #[test]
+fn what_a_decoder_logs_and_counts_is_in_its_status() {
+    let plugin = plugin();
+    let status = Arc::clone(&plugin.status);
+    decode(&mut decoder(vec![plugin]), &[row(1, act::LOG), row(2, 0), row(3, act::LOG)]);
+    let log = status.log();
+    assert_eq!(log.iter().map(|entry| (entry.level, entry.text.as_str())).collect::<Vec<_>>(), [("warn", "a line"); 2]);
+    assert!(log.iter().all(|entry| entry.time_ms > 0));
+    assert_eq!(status.view(&[]).metrics.into_iter().collect::<Vec<_>>(), [("a line".to_owned(), 3.0)]);
+}
+
+#[test]
 fn batches_do_not_change_what_comes_out() {
     let acts = [0, act::CUT, 0, act::REJECT, act::TRAP, 0, act::LIE, 0, act::TRAP_IN_COMPANY, act::SPIN];
     let mut rows: Vec<_> = (0..40).map(|id| row(id, acts[id % acts.len()])).collect();
