@@ -40,7 +40,7 @@ lint: setup ## formatting, lints and docs
 
 .PHONY: bench
 bench: setup-test build ## every benchmark, or one: make bench BENCH=name
-	@$(TIDEMILL) plugin build benches/guests/five-columns >/dev/null
+	@for guest in benches/guests/*/; do $(TIDEMILL) plugin build "$$guest" >/dev/null || exit; done
 	@$(CARGO) build -q --release -p tidemill -p tidemill-benches
 	@TIDEMILL_BIN=$(or $(CARGO_TARGET_DIR),target)/release/tidemill $(or $(CARGO_TARGET_DIR),target)/release/tidemill-benches $(BENCH)
 

@@ -1,12 +1,19 @@
 //! What a row costs in an analysis plugin.
 
+mod compute;
+mod histograms;
+mod plugins;
+
+pub use compute::{COMPUTE_HEAVY, compute_heavy};
+pub use histograms::{HISTOGRAM_SUM, histogram_sum};
+pub use plugins::{FOUR, ONE, SIXTEEN, four, one, sixteen};
+
 use crate::{
-    harness::best,
+    harness::{Watch, best},
     paths,
     table::{Row, Table},
 };
 use anyhow::ensure;
-use std::time::Instant;
 use tidemill_runtime::{Batch, ColumnsBuilder, Instance, Limits};
 
 pub const FIVE_COLUMNS: &str = "analysis/five-columns";
@@ -27,7 +34,7 @@ pub fn five_columns(table: &mut Table) -> anyhow::Result<()> {
     let batches: Vec<Batch> = (0..BATCHES).map(|number| batch(&instance, number)).collect();
     check(&mut instance, &batches[0])?;
     let mut run = || {
-        let began = Instant::now();
+        let began = Watch::start();
         for batch in batches.iter().cycle().take(CALLS as usize) {
             std::hint::black_box(instance.process(batch)?);
         }

@@ -4,6 +4,9 @@
 //! `telemetry/usage` stand in for them ([`own`]), under another corpus name.
 
 mod own;
+mod small;
+
+pub use small::Small;
 
 use crate::{harness::skip, paths};
 use anyhow::{Context, ensure};
@@ -129,17 +132,27 @@ fn expectation(line: &str) -> anyhow::Result<String> {
 
 /// The messages of a framed stream, as the edge would have made them.
 fn messages_of(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut messages = Vec::new();
+    each_frame(path, &mut |message| {
+        messages.push(as_received(&MessageRef::parse(message)?, messages.len()));
+        Ok(())
+    })?;
+    Ok(messages)
+}
+
+/// Each message of a framed stream.
+fn each_frame(path: &Path, act: &mut dyn FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let stream = std::fs::read(path).with_context(|| path.display().to_string())?;
     let mut reader = FrameReader::new(MESSAGE_BYTES_MAX);
-    let (mut rest, mut messages) = (&stream[..], Vec::new());
+    let mut rest = &stream[..];
     while !rest.is_empty() {
         rest = &rest[reader.push(rest)..];
         while let Some(message) = reader.next_frame() {
-            messages.push(as_received(&MessageRef::parse(message)?, messages.len()));
+            act(message)?;
         }
     }
     ensure!(reader.discarded() == 0, "{}: {} bytes belong to no frame", path.display(), reader.discarded());
-    Ok(messages)
+    Ok(())
 }
 
 /// The message without the place that the generator gave it and with an address instead, so that the place must be looked up.

@@ -2,7 +2,14 @@
 
 use anyhow::Context;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use std::time::Duration;
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+/// Where this variable is set, a [`Watch`] counts the processor's time of its thread: for comparisons on a machine that others
+/// use too. Rows made so are no results.
+const CPU_TIME_VARIABLE: &str = "TIDEMILL_BENCH_CPU_TIME";
 
 /// Each run is made so often; the best counts, because what disturbs a run only ever makes it longer.
 pub const ROUNDS: usize = 5;
@@ -18,6 +25,34 @@ pub struct Skipped(String);
 /// Always: why.
 pub fn skip<T>(why: impl Into<String>) -> anyhow::Result<T> {
     Err(Skipped(why.into()).into())
+}
+
+/// Measures a part of one thread's run.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    began: Instant,
+    cpu: Option<Duration>,
+}
+
+impl Watch {
+    /// Begins now.
+    pub fn start() -> Self {
+        static WANTS_CPU_TIME: OnceLock<bool> = OnceLock::new();
+        let wants_cpu_time = *WANTS_CPU_TIME.get_or_init(|| std::env::var_os(CPU_TIME_VARIABLE).is_some());
+        Self { cpu: wants_cpu_time.then(cpu_time).flatten(), began: Instant::now() }
+    }
+
+    /// The time since it began.
+    pub fn elapsed(&self) -> Duration {
+        let wall = self.began.elapsed();
+        self.cpu.and_then(|began| Some(cpu_time()?.saturating_sub(began))).unwrap_or(wall)
+    }
+}
+
+/// The processor's time of this thread, where the system says it.
+fn cpu_time() -> Option<Duration> {
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    statistics.split(' ').next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// A run; it says itself how long the part took that is measured.

@@ -10,11 +10,15 @@ mod decode;
 mod edge;
 mod harness;
 mod lake;
+mod latency;
 mod matcher;
 mod memory;
 mod paths;
 mod platform;
+mod small;
+mod state;
 mod table;
+mod worker;
 
 use harness::Skipped;
 use std::process::ExitCode;
@@ -22,19 +26,28 @@ use table::Table;
 
 type Bench = fn(&mut Table) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 14] = [
+const BENCHES: [(&str, Bench); 23] = [
     (decode::MAIN_PING, decode::main_ping),
     (decode::DIRTY, decode::dirty),
     (decode::TO_DURABLE, decode::to_durable),
     (decode::TWO_CORES, decode::two_cores),
     (analysis::FIVE_COLUMNS, analysis::five_columns),
+    (analysis::COMPUTE_HEAVY, analysis::compute_heavy),
+    (analysis::ONE, analysis::one),
+    (analysis::FOUR, analysis::four),
+    (analysis::SIXTEEN, analysis::sixteen),
+    (analysis::HISTOGRAM_SUM, analysis::histogram_sum),
     (matcher::MISS, matcher::miss),
+    (small::END_TO_END, small::end_to_end),
+    (state::SNAPSHOT, state::snapshot),
+    (state::CHECKPOINT_RATE, state::checkpoint_rate),
     (lake::MAIN_PING, lake::main_ping),
     (bus::EMBEDDED_APPEND, bus::embedded_append),
     (bus::EMBEDDED_READ, bus::embedded_read),
     (bus::KAFKA_PRODUCE, bus::kafka_produce),
     (bus::KAFKA_CONSUME, bus::kafka_consume),
     (edge::POST_4K, edge::post_4k),
+    (latency::GRAPH, latency::graph),
     (memory::IDLE, memory::idle),
     (memory::DECODE, memory::decode),
 ];

@@ -1,11 +1,10 @@
 //! What a matcher costs that does not match.
 
 use crate::{
-    harness::best,
+    harness::{Watch, best},
     table::{Row, Table},
 };
 use anyhow::ensure;
-use std::time::Instant;
 use tidemill_message::{Matcher, MatcherSet, Matches, MessageRef, MessageWriter};
 
 pub const MISS: &str = "matcher/miss";
@@ -41,7 +40,7 @@ pub fn miss(table: &mut Table) -> anyhow::Result<()> {
     let messages = bytes.iter().map(|bytes| MessageRef::parse(bytes)).collect::<Result<Vec<_>, _>>()?;
     let mut matches = Matches::new();
     let mut run = || {
-        let (began, mut matched) = (Instant::now(), 0);
+        let (began, mut matched) = (Watch::start(), 0);
         for message in std::iter::repeat_n(&messages, RUNS).flatten() {
             set.matches(message, &mut matches);
             matched += usize::from(matches.any());

@@ -25,11 +25,19 @@ pub fn shared(path: &str) -> Option<PathBuf> {
 /// # Errors
 /// It is not built, or no component of ours.
 pub fn plugin(project: &str) -> anyhow::Result<Plugin> {
-    let name = project.rsplit('/').next().unwrap_or(project);
-    let path = root().join(project).join(format!("{name}.wasm"));
+    plugin_as(project, project.rsplit('/').next().unwrap_or(project))
+}
+
+/// The same under another name.
+///
+/// # Errors
+/// As [`plugin`].
+pub fn plugin_as(project: &str, name: &str) -> anyhow::Result<Plugin> {
+    let file = project.rsplit('/').next().unwrap_or(project);
+    let path = root().join(project).join(format!("{file}.wasm"));
     let Ok(component) = std::fs::read(&path) else {
         return skip(format!("{project} is not built: tidemill plugin build {project}"));
     };
-    let runtime = Runtime::new(RuntimeOptions::default())?;
+    let runtime = Runtime::new(RuntimeOptions { cache_dir: Some(target().join("bench-cache")) })?;
     runtime.load(name, &component).with_context(|| path.display().to_string())
 }

@@ -4,6 +4,7 @@ mod baseline;
 mod cores;
 mod durable;
 mod stage;
+mod validated;
 mod verify;
 
 use crate::{
@@ -17,6 +18,7 @@ use baseline::{Naive, Sonic, Tape};
 pub use cores::two_cores;
 pub use durable::{fill_raw, to_durable};
 pub use stage::Stage;
+pub use validated::validated;
 
 pub const MAIN_PING: &str = "decode/main-ping";
 pub const DIRTY: &str = "decode/dirty";
