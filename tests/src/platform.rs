@@ -138,6 +138,14 @@ impl Platform {
         format!("http://{}", self.address)
     }
 
+    /// Its resident memory, MB; 0 where it does not run.
+    pub fn resident_mb(&self) -> u64 {
+        let status = self.child.as_ref().and_then(|child| std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok());
+        let line = status.as_deref().and_then(|status| status.lines().find_map(|line| line.strip_prefix("VmRSS:")));
+        let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<u64>().ok());
+        kib.unwrap_or(0) / 1_000
+    }
+
     /// Its data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")

@@ -22,7 +22,7 @@ fn evil_neighbours() {
     let test = "evil_neighbours";
     let folder = tempfile::tempdir().expect("a folder");
     let sink = HttpSink::start(0);
-    let Some(setup) = setup(test, folder.path(), &sink) else { return };
+    let Some(setup) = setup(test, folder.path(), &sink, EVILS.map(|(name, evil, every, _)| (name, evil, every))) else { return };
     let mut platform = Platform::start(&setup);
     let began = Instant::now();
     let pings: Vec<Ping> = (0..PINGS).map(make).collect();
@@ -37,6 +37,55 @@ fn evil_neighbours() {
     print_stall(&platform);
     assert_eq!(platform.terminate().code, Some(0));
     check_lake(test, &platform);
+}
+
+/// Evil on every message: each call spins, hoards or traps. They come to rest and say so, and nobody waits for them.
+#[test]
+fn evil_for_ever() {
+    let test = "evil_for_ever";
+    let folder = tempfile::tempdir().expect("a folder");
+    let sink = HttpSink::start(0);
+    let Some(setup) = setup(test, folder.path(), &sink, EVILS.map(|(name, evil, ..)| (name, evil, 1))) else { return };
+    let platform = Platform::start(&setup);
+    let pings: Vec<Ping> = (0..PINGS).map(make).collect();
+    assert!(post_all(platform.address(), &pings, 16).iter().all(|status| *status == 200));
+    for name in ["doctype-monitor", "http-json"] {
+        let is_done = |plugin: &Value| plugin["messages_in"].as_u64() >= Some(PINGS);
+        if let Err(last) = platform.wait_for(&format!("/api/v1/plugins/{name}"), Duration::from_secs(60), is_done) {
+            panic!("{name} was held up: {last}");
+        }
+    }
+    for (name, ..) in EVILS {
+        let rests = |alerts: &Value| alerts.as_array().is_some_and(|alerts| alerts.iter().any(|alert| is_quarantine(alert, name)));
+        if let Err(last) = platform.wait_for("/api/v1/alerts", Duration::from_secs(60), rests) {
+            panic!("{name} was never put to rest: {last}");
+        }
+        let plugin = platform.api(&format!("/api/v1/plugins/{name}"));
+        assert!(plugin["lag"].as_u64() > Some(0), "its own lag grows: {plugin}");
+        assert!(plugin["traps"].as_u64() > Some(0), "{plugin}");
+    }
+    let errors = tap(&platform, "errors");
+    for (name, .., kind) in EVILS {
+        let own: Vec<&Value> = errors.iter().filter(|error| field(error, "plugin") == name).collect();
+        assert!(!own.is_empty() && own.iter().all(|error| field(error, "DecodeErrorType") == kind), "{name}: {own:?}");
+        eprintln!("{name}: {} of {PINGS} messages refused before it came to rest", own.len());
+    }
+    wait_for_lines(&sink, PINGS as usize);
+    print_stall(&platform);
+    let mut platform = platform;
+    assert_eq!(platform.terminate().code, Some(0), "a plugin at rest does not hold up the end");
+}
+
+fn is_quarantine(alert: &Value, plugin: &str) -> bool {
+    alert["plugin"] == plugin && alert["id"] == "quarantine"
+}
+
+fn wait_for_lines(sink: &HttpSink, count: usize) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while sink.lines().len() < count && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(sink.lines().len(), count, "the endpoint missed something");
 }
 
 /// The errors are in the lake too, each with the plugin's name; the pings themselves are valid rows.
@@ -55,14 +104,14 @@ fn make(number: u64) -> Ping {
 }
 
 /// One partition, so one worker: all are neighbours, and the trapper has one state.
-fn setup(test: &str, schemas: &Path, sink: &HttpSink) -> Option<Setup> {
+fn setup(test: &str, schemas: &Path, sink: &HttpSink, evils: [(&str, &str, u64); 3]) -> Option<Setup> {
     let place = schemas.join("test/ping");
     fs::create_dir_all(&place).expect("made");
     fs::write(place.join("ping.1.schema.json"), r#"{"type": "object", "properties": {"n": {"type": "integer"}}}"#).expect("written");
     let mut setup = Setup::new(BusSetup::Embedded, 1, vec![schemas.to_owned()]);
     let evil = component(test, "evil")?;
     setup.plugins =
-        EVILS.iter().map(|(name, evil_kind, every, _)| plugin(name, &evil, json!({"evil": evil_kind, "every": every}), &[])).collect();
+        evils.iter().map(|(name, evil_kind, every)| plugin(name, &evil, json!({"evil": evil_kind, "every": every}), &[])).collect();
     let monitor = json!({"rows": 600, "seconds_per_row": 1, "inactive_rows": 60});
     setup.plugins.push(plugin("doctype-monitor", &component(test, "doctype-monitor")?, monitor, &[]));
     let output = json!({"url": sink.url(), "fields": ["documentId"]});

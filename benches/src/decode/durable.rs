@@ -60,6 +60,8 @@ fn decode(corpus: &Corpus, settings: &DecodeSettings) -> anyhow::Result<(Duratio
         limits: StepLimits::default(),
         clock: Arc::new(SystemClock::default()),
         fence: Some((Arc::new(fence), note)),
+        // As the baseline, which remembers nothing.
+        duplicates: None,
     });
     let began = Instant::now();
     worker.run(&stop);

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use component::{Kind, UnknownKind};
 pub use error::BuildError;
-pub use new::{NewError, new};
+pub use new::{NewError, new, run_options};
 
 /// A component that was built.
 #[derive(Debug, Clone, PartialEq, Eq)]

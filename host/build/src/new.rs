@@ -67,10 +67,21 @@ pub fn new(name: &str, kind: Kind, lang: &str, dir: &Path) -> Result<(), NewErro
         Kind::Analysis => (&ANALYSIS, "{ silent_minutes = 10 }"),
         Kind::Output => (&OUTPUT, "{ url = \"http://127.0.0.1:9000/lines\" }"),
     };
-    let fill = |text: &str| text.replace("{{name}}", name).replace("{{kind}}", kind.name()).replace("{{config}}", config);
+    let fill = |text: &str| {
+        let text = text.replace("{{name}}", name).replace("{{kind}}", kind.name()).replace("{{config}}", config);
+        text.replace("{{run_options}}", run_options(kind))
+    };
     write_folder(&COMMON, dir, &fill)?;
     write_folder(template, dir, &fill)?;
     write_folder(&SDK, &dir.join("sdk"), &|text| text.into())
+}
+
+/// What `tidemill plugin run` needs besides the recorded pings for a plugin as `new` makes it.
+pub fn run_options(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Output => r#" --config '{"url": "http://127.0.0.1:9000/lines"}'"#,
+        Kind::Decoder | Kind::Analysis => "",
+    }
 }
 
 fn is_name(name: &str) -> bool {

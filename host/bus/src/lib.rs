@@ -194,6 +194,9 @@ pub trait Member: Send {
     /// When the bus cannot be reached.
     fn checkpoint(&mut self, key: &str) -> Result<Option<Bytes>, BusError>;
 
+    /// Gives back the memory that keeps what [`Member::checkpoint`] has read: nothing more is asked for now.
+    fn release_checkpoints(&mut self) {}
+
     /// The next poll of this partition reads from here.
     ///
     /// # Errors

@@ -11,6 +11,8 @@ pub enum Kind {
     Paths,
     /// A list of texts, with commas in the environment.
     Texts,
+    /// `true` or `false`.
+    Bool,
     /// A whole number of at least this.
     Integer(u64),
     /// A number above zero.
@@ -113,6 +115,14 @@ pub const KEYS: &[Key] = &[
         "By namespace whose URI has no version: the document's members that state it, the first found counts.",
     ),
     optional("geoip.city", Kind::Path, "A MaxMind City database; without one there is no look-up and the address is dropped all the same."),
+    key("dedupe.enabled", Kind::Bool, "true", "Whether the decode stage recognises copies of documents."),
+    key("dedupe.window_h", Kind::Integer(1), "24", "For how long a document is remembered, in hours of its partition's time."),
+    key(
+        "dedupe.ids_max",
+        Kind::Integer(1),
+        "32000000",
+        "Documents remembered at most, in all partitions of raw together, 8.7 bytes each; beyond it the oldest are forgotten early.",
+    ),
     key("lake.url", Kind::Text, "\"\"", "Where the tables are: any object store URL; empty: lake/ in data_dir."),
     key("lake.commit_interval_s", Kind::Number, "60", "A table with rows is committed after so many seconds at the latest."),
     key("lake.commit_bytes", Kind::Integer(1), "134217728", "A table with so many bytes of rows is committed at once (128 MiB)."),

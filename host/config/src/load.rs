@@ -223,6 +223,7 @@ fn environment_value(key: &Key, text: &str) -> Result<Value, String> {
     match key.kind {
         Kind::Text | Kind::Path | Kind::OneOf(_) => Ok(Value::String(text.to_owned())),
         Kind::Texts | Kind::Paths => Ok(Value::Array(text.split(',').map(|part| Value::String(part.trim().to_owned())).collect())),
+        Kind::Bool => text.parse().map(Value::Boolean).map_err(|_| format!("{text:?} is neither true nor false")),
         Kind::Integer(_) => text.parse().map(Value::Integer).map_err(|_| format!("{text:?} is not a whole number")),
         Kind::Number => text.parse().map(Value::Float).map_err(|_| format!("{text:?} is not a number")),
         Kind::Table | Kind::TableOfTexts | Kind::Any => {
@@ -237,6 +238,7 @@ fn mistake(kind: Kind, value: &Value) -> Option<String> {
     match kind {
         Kind::Text | Kind::Path => (!value.is_str()).then(|| "must be text".to_owned()),
         Kind::Texts | Kind::Paths => (!is_texts(value)).then(|| "must be a list of texts".to_owned()),
+        Kind::Bool => (!value.is_bool()).then(|| format!("must be true or false, not {value}")),
         Kind::Integer(least) => match value.as_integer() {
             Some(number) if u64::try_from(number).is_ok_and(|number| number >= least) => None,
             _ => Some(format!("must be a whole number of at least {least}, not {value}")),

@@ -55,6 +55,8 @@ pub struct Config {
     /// The GeoIP database.
     #[serde(default)]
     pub geoip: GeoIp,
+    /// Copies of documents.
+    pub dedupe: Dedupe,
     /// The lake.
     pub lake: Lake,
     /// How the program talks.
@@ -157,6 +159,18 @@ pub struct GeoIp {
     /// A MaxMind City database; without one there is no look-up.
     #[serde(default)]
     pub city: Option<PathBuf>,
+}
+
+/// How copies of documents are recognised.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dedupe {
+    /// Whether they are.
+    pub enabled: bool,
+    /// A document is remembered for so many hours of its partition's time.
+    pub window_h: u32,
+    /// Documents remembered at most, in all partitions of `raw` together.
+    pub ids_max: u64,
 }
 
 /// The lake.

@@ -40,6 +40,7 @@ fn describe(key: &Key) -> Value {
     let mut found = match key.kind {
         Kind::Text | Kind::Path => json!({"type": "string"}),
         Kind::Texts | Kind::Paths => json!({"type": "array", "items": {"type": "string"}}),
+        Kind::Bool => json!({"type": "boolean"}),
         Kind::Integer(least) => json!({"type": "integer", "minimum": least}),
         Kind::Number => json!({"type": "number", "exclusiveMinimum": 0}),
         Kind::OneOf(choices) => json!({"enum": choices}),

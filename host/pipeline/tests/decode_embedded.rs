@@ -13,7 +13,7 @@ use tidemill_bus::{
 };
 use tidemill_message::{MessageRef, MessageWriter};
 use tidemill_pipeline::{
-    decode::{DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, StageOptions, StepLimits, VersionPointers},
+    decode::{DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, DedupeOptions, StageOptions, StepLimits, VersionPointers},
     source::Source,
 };
 use tidemill_schema::Registry;
@@ -78,6 +78,7 @@ fn run(bus: &Arc<dyn Bus>, settings: &DecodeSettings, folder: &Path, workers: u3
         limits: StepLimits { step_ms: 10, ..StepLimits::default() },
         clock: Arc::new(SystemClock::default()),
         scratch: Some((Arc::new(SystemFiles), folder.join("scratch"))),
+        dedupe: Some(DedupeOptions::default()),
     };
     let stage = DecodeStage::start(options).expect("started");
     let began = Instant::now();

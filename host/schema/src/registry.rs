@@ -111,6 +111,11 @@ impl Registry {
         self.namespaces.get(namespace)?.get(doctype)?.iter().find(|schema| schema.version == version)
     }
 
+    /// Whether there is a schema of this document type, of whatever version.
+    pub fn knows(&self, namespace: &str, doctype: &str) -> bool {
+        self.namespaces.get(namespace).is_some_and(|doctypes| doctypes.contains_key(doctype))
+    }
+
     /// Every schema, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Schema>> {
         self.namespaces.values().flat_map(HashMap::values).flatten()

@@ -94,7 +94,10 @@ fn read(path: &Path) -> Result<Option<Fixture>, FixtureError> {
 
 fn parse_name(path: &Path) -> Option<Fixture> {
     let absolute = std::path::absolute(path).ok()?;
-    let namespace = absolute.parent()?.file_name()?.to_str()?.to_owned();
+    // A path like `../ping.json` names its folder only once it is resolved.
+    let folder = absolute.parent()?;
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let namespace = folder.file_name()?.to_str()?.to_owned();
     let mut parts = path.file_name()?.to_str()?.strip_suffix(".json")?.split('.');
     let (doctype, version, name, verdict) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let verdict = match verdict {
@@ -128,6 +131,13 @@ mod tests {
         for name in ["/x/n/a.json", "/x/n/a.b.c.pass.json", "/x/n/a.1.c.maybe.json", "/x/n/a.1.c.pass.more.json", "/x/n/a.1.schema.json"] {
             assert!(parse_name(Path::new(name)).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn folders_above_have_names_too() {
+        let folder = std::env::temp_dir().join(format!("tidemill-fixture-{}/shop/below", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert_eq!(parse_name(&folder.join("../order.1.x.pass.json")).unwrap().namespace, "shop");
     }
 
     #[test]

@@ -3,9 +3,11 @@
 
 use tidemill_guest::analysis::*;
 
-/// Document types with graphs of their own; what comes after counts under [`OTHER`].
-const TYPES_MAX: usize = 20;
-/// Takes the types beyond [`TYPES_MAX`].
+/// Document types with graphs of their own: a bound on memory above what a schema repository has. What comes after counts
+/// under [`OTHER`].
+const TYPES_MAX: usize = 512;
+/// Takes errors that name a type which no schema knows: a path can name any. That rule looks at the message alone, so
+/// which types have graphs does not depend on how messages are spread over partitions.
 const OTHER: &str = "OTHER";
 
 /// The columns it reads, and the graphs of each type.
@@ -13,6 +15,8 @@ const OTHER: &str = "OTHER";
 pub struct DoctypeMonitor {
     time: Column<Timestamp, Required>,
     kind: Column<Text>,
+    error: Column<Text>,
+    is_known: Column<Boolean>,
     namespace: Column<Text>,
     doc_type: Column<Text>,
     channel: Column<Text>,
@@ -69,6 +73,8 @@ impl Analysis for DoctypeMonitor {
         Ok(Self {
             time: read.timestamp(),
             kind: read.column("Type"),
+            error: read.column("Fields[DecodeErrorType]"),
+            is_known: read.column("Fields[docTypeKnown]"),
             namespace: read.column("Logger"),
             doc_type: read.column("Fields[docType]"),
             channel: read.column("Fields[normalizedChannel]"),
@@ -82,7 +88,7 @@ impl Analysis for DoctypeMonitor {
 
     fn message(&mut self, row: Row<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
         let seconds = row.get(self.time).seconds();
-        let name = format!("{}/{}", row.get(self.namespace).unwrap_or("none"), row.get(self.doc_type).unwrap_or("none"));
+        let name = self.name_of(&row);
         let channel = row.get(self.channel).or(row.get(self.raw_channel)).unwrap_or("none");
         let TypeGraphs { volume, size, errors } = self.graphs_of(&name, out.graphs());
         if row.get(self.kind) == Some("error") {
@@ -119,6 +125,18 @@ impl State for DoctypeMonitor {
 }
 
 impl DoctypeMonitor {
+    /// The type of a message: of those that no schema knows all are one.
+    fn name_of(&self, row: &Row<'_>) -> String {
+        let failed_later = |error: &str| error == "schema" || error.starts_with("plugin_");
+        let is_known = row.get(self.kind) != Some("error")
+            || row.get(self.is_known) == Some(true)
+            || row.get(self.error).is_some_and(failed_later);
+        match (is_known, row.get(self.namespace), row.get(self.doc_type)) {
+            (true, Some(namespace), Some(doc_type)) => format!("{namespace}/{doc_type}"),
+            _ => OTHER.to_owned(),
+        }
+    }
+
     /// A type's graphs; declares them when they are new to this instance.
     fn graphs_of(&mut self, name: &str, graphs: &mut Graphs) -> TypeGraphs {
         let place = self.place_of(name);

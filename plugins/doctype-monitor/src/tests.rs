@@ -5,7 +5,7 @@ const SECOND: i64 = 1_000_000_000;
 
 fn row(kind: &str, doc_type: &str, channel: Option<&str>, time_s: i64) -> Row {
     let row = Row::document("{}").set("Timestamp", time_s * SECOND).set("Type", kind).set("Logger", "telemetry").set("Fields[docType]", doc_type);
-    let row = if kind == "error" { row.set("Fields[content]", "gzip") } else { row.set("Fields[submission]", "{\"a\": 1}") };
+    let row = if kind == "error" { row.set("Fields[content]", "gzip").set("Fields[DecodeErrorType]", "json").set("Fields[docTypeKnown]", true) } else { row.set("Fields[submission]", "{\"a\": 1}") };
     match channel {
         Some(channel) => row.set("Fields[normalizedChannel]", channel),
         None => row,
@@ -29,10 +29,21 @@ fn volume_size_and_errors_are_counted_by_type_and_channel() {
 }
 
 #[test]
-fn types_without_end_share_one_set_of_graphs() {
-    let rows: Vec<Row> = (0..50).map(|n| row("validated", &format!("type-{n}"), None, 60)).collect();
+fn errors_of_unknown_types_share_one_set_of_graphs() {
+    let unknown = |n| row("error", &format!("type-{n}"), None, 60).set("Fields[docTypeKnown]", false);
+    let mut rows: Vec<Row> = (0..50).map(unknown).collect();
+    rows.push(row("error", "main", None, 60).set("Fields[docTypeKnown]", false).set("Fields[DecodeErrorType]", "plugin_trap"));
     let found = testing::Analysis::<DoctypeMonitor>::open("{}").and_then(|mut plugin| plugin.feed(&rows)).unwrap();
-    assert_eq!(found.cell("OTHER volume", "none", 60), Some((50 - TYPES_MAX) as f64));
+    assert_eq!(found.cell("OTHER errors", "none", 60), Some(50.0));
+    assert_eq!(found.cell("telemetry/main errors", "none", 60), Some(1.0));
+    assert_eq!(found.cell("telemetry/type-0 errors", "none", 60), None);
+}
+
+#[test]
+fn types_without_end_share_one_set_of_graphs() {
+    let rows: Vec<Row> = (0..TYPES_MAX + 30).map(|n| row("validated", &format!("type-{n}"), None, 60)).collect();
+    let found = testing::Analysis::<DoctypeMonitor>::open("{}").and_then(|mut plugin| plugin.feed(&rows)).unwrap();
+    assert_eq!(found.cell("OTHER volume", "none", 60), Some(30.0));
 }
 
 #[test]

@@ -287,6 +287,10 @@ impl Member for KafkaMember {
         self.checkpoints.get(key)
     }
 
+    fn release_checkpoints(&mut self) {
+        self.checkpoints.clear();
+    }
+
     fn seek(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {
         self.owned_mut(partition)?.next = offset;
         self.waiting.forget(partition);

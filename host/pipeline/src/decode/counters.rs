@@ -8,6 +8,8 @@ use tidemill_bus::TopicPartition;
 pub struct Counters {
     validated: Counter,
     refused: Vec<Counter>,
+    duplicate: Counter,
+    redelivered: Counter,
     bytes_in: Counter,
     bytes_out: Counter,
 }
@@ -19,6 +21,8 @@ impl Counters {
         Self {
             validated: result("validated"),
             refused: ErrorType::ALL.iter().map(|kind| result(kind.as_str())).collect(),
+            duplicate: result("duplicate"),
+            redelivered: result("redelivered"),
             bytes_in: metrics::counter!("tidemill_decode_bytes_total", "of" => "raw"),
             bytes_out: metrics::counter!("tidemill_decode_bytes_total", "of" => "documents"),
         }
@@ -29,6 +33,18 @@ impl Counters {
         self.validated.increment(1);
         self.bytes_in.increment(raw_bytes as u64);
         self.bytes_out.increment(document_bytes as u64);
+    }
+
+    /// A client sent a document again.
+    pub fn duplicate(&self, raw_bytes: usize) {
+        self.duplicate.increment(1);
+        self.bytes_in.increment(raw_bytes as u64);
+    }
+
+    /// We delivered a message again.
+    pub fn redelivered(&self, raw_bytes: usize) {
+        self.redelivered.increment(1);
+        self.bytes_in.increment(raw_bytes as u64);
     }
 
     /// A message went to `errors`.

@@ -4,6 +4,7 @@ use super::{
     body::BodyOpener,
     check::{Checker, SchemaNumber, SetNumber},
     documents::Documents,
+    duplicates::Duplicates,
     failure::{ErrorType, Failure},
     known::Known,
     plugin::{BatchHead, DeployError, DeployReason, LoadedDecoder},
@@ -152,6 +153,11 @@ impl Decoder {
         Arc::clone(&self.incarnation)
     }
 
+    /// What was seen already; nothing, unless a worker says so.
+    pub fn duplicates(&mut self) -> &mut Duplicates {
+        self.writer.duplicates()
+    }
+
     /// Decodes all records of a batch into `step`: each becomes one record of `validated` or `errors`, in order.
     ///
     /// # Errors
@@ -170,9 +176,11 @@ impl Decoder {
             return Err(Aborted(format!("the batch has {} records less than offsets", rows.len() - records.len())));
         }
         let rows = Rows { batch, records };
+        let seen_before = self.duplicates().mark(batch.partition.partition);
         let decoded = catch_unwind(AssertUnwindSafe(|| self.decode_all(&rows, step)));
         decoded.map_err(|panic| {
             self.reset();
+            self.duplicates().roll_back(seen_before);
             Aborted(panic_text(&*panic))
         })
     }

@@ -9,7 +9,7 @@ const ADDRESS_FIELDS: [&str; 4] = ["remote_addr", "X-Forwarded-For", "X-Real-IP"
 /// The request headers that a validated message keeps.
 const KEPT_FIELDS: [&str; 4] = ["Host", "DNT", "Date", "X-PingSender-Version"];
 /// The fields that the host writes; a raw message that has them already (it is replayed) gets new ones.
-pub const HOST_FIELDS: [&str; 21] = [
+pub const HOST_FIELDS: [&str; 22] = [
     "documentId",
     "docType",
     "docVersion",
@@ -26,11 +26,13 @@ pub const HOST_FIELDS: [&str; 21] = [
     "DecodeErrorType",
     "DecodeError",
     "DecodeErrorDetail",
+    "docTypeKnown",
     "source",
     "plugin",
     "plugin_version",
     "fuel",
     "backtrace",
+    "duplicateDelta",
 ];
 /// The Logger of a message whose namespace nobody knows.
 const LOGGER_UNKNOWN: &[u8] = b"moz_ingest";
@@ -121,8 +123,13 @@ impl<'a> Known<'a> {
 
     /// Begins the validated message: what the host alone says of it, without the document.
     pub fn begin_validated<'v>(&self, uri: &Uri<'_>, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+        self.begin_valid(b"validated", uri, out)
+    }
+
+    /// The same under another Type.
+    pub fn begin_valid<'v>(&self, type_: &[u8], uri: &Uri<'_>, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
         let mut writer = MessageWriter::new(out, self.message.uuid(), self.message.timestamp());
-        writer.type_(b"validated").logger(uri.namespace.as_bytes());
+        writer.type_(type_).logger(uri.namespace.as_bytes());
         if let Some(env_version) = self.message.env_version() {
             writer.env_version(env_version);
         }

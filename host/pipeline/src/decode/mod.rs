@@ -1,4 +1,4 @@
-//! The decode stage: every record of `raw` becomes exactly one record of `validated` or `errors`.
+//! The decode stage: every message of `raw` becomes exactly one record of `validated` or `errors`.
 //!
 //! ```text
 //! raw record -> Heka message -> path -> body (gunzip, bounded) -> one pass (JSON, schema, captures) -> place -> decoder plugins -> record
@@ -12,14 +12,16 @@
 //! A document id is kept as it was sent; keys are its lower-case form. An error record has the raw message's Uuid and time; bytes
 //! that are no message get a Uuid made from their source. An address ends here: it is looked up and never copied.
 //!
-//! Duplicates are told behind the plugins and before the writer, in [`Decoder`]'s flush: the one place where rows are known to be
-//! valid and still have their order.
+//! Duplicates are told behind the plugins, where a message is written: the one place where it is known to be valid and messages still
+//! have their order. The message of another Uuid with a document that was seen within a day leaves a record of Type `duplicate` in
+//! `errors`; the same message once more leaves nothing.
 
 mod body;
 mod check;
 mod counters;
 mod decoder;
 mod documents;
+mod duplicates;
 mod failure;
 mod fence;
 mod hunt;
@@ -37,6 +39,7 @@ mod tests;
 
 pub use check::VersionPointers;
 pub use decoder::{Aborted, Decoder, DecoderError};
+pub use duplicates::{DedupeOptions, Duplicates, DuplicatesParts};
 pub use failure::{ErrorType, Failure, PluginFailure};
 pub use fence::{Care, Fence, Note, SourceRange};
 pub use plugin::{DecoderPlugin, DeployError, DeployReason};

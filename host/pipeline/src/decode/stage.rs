@@ -2,6 +2,7 @@
 
 use super::{
     decoder::{Decoder, DecoderError},
+    duplicates::{DedupeOptions, DuplicatesParts},
     fence::Fence,
     settings::DecodeSettings,
     worker::{StepLimits, Worker, WorkerParts},
@@ -41,6 +42,8 @@ pub struct StageOptions {
     pub clock: Arc<dyn Clock>,
     /// Where the crash-loop fence keeps its notes; without it a message that kills the process does so for ever.
     pub scratch: Option<(Arc<dyn Files>, PathBuf)>,
+    /// How long documents are remembered, so that copies are recognised; `None`: not at all.
+    pub dedupe: Option<DedupeOptions>,
 }
 
 /// The stage cannot start.
@@ -123,13 +126,15 @@ struct Seat {
 
 impl Seat {
     fn worker(&self) -> Result<Worker, StageError> {
-        let StageOptions { bus, settings, limits, clock, scratch, .. } = &self.options;
+        let StageOptions { bus, settings, limits, clock, scratch, dedupe, .. } = &self.options;
         let path = || scratch.as_ref().map(|(_, path)| path.clone()).unwrap_or_default();
         let with_note = |fence: &Arc<Fence>| Ok((Arc::clone(fence), fence.note(self.number)?));
         let fence = self.fence.as_ref().map(with_note).transpose().map_err(|source| StageError::Scratch { path: path(), source })?;
         let decoder = Decoder::new(settings)?;
+        let record = (settings.generation, settings.epoch);
+        let duplicates = dedupe.as_ref().map(|options| DuplicatesParts::new(options, &**bus, record)).transpose()?;
         let member = bus.join(GROUP, &["raw"])?;
-        Ok(Worker::new(WorkerParts { member, decoder, limits: *limits, clock: Arc::clone(clock), fence }))
+        Ok(Worker::new(WorkerParts { member, decoder, limits: *limits, clock: Arc::clone(clock), fence, duplicates }))
     }
 
     fn run(&self, worker: Worker, stop: &AtomicBool) {

@@ -3,6 +3,7 @@
 use super::{
     counters,
     decoder::{Aborted, Decoder},
+    duplicates::{Duplicates, DuplicatesParts},
     failure::{ErrorType, Failure},
     fence::{Care, Fence, Note, SourceRange},
 };
@@ -64,6 +65,8 @@ pub struct WorkerParts {
     pub clock: Arc<dyn Clock>,
     /// Keeps a message that kills the process from doing so for ever; the note is this worker's own.
     pub fence: Option<(Arc<Fence>, Note)>,
+    /// Recognises copies; without it there are none.
+    pub duplicates: Option<DuplicatesParts>,
 }
 
 /// A worker of the decode stage.
@@ -77,7 +80,10 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that owns nothing yet.
-    pub fn new(parts: WorkerParts) -> Self {
+    pub fn new(mut parts: WorkerParts) -> Self {
+        if let Some(duplicates) = parts.duplicates.take() {
+            *parts.decoder.duplicates() = Duplicates::new(duplicates);
+        }
         Self { parts, owned: BTreeMap::new(), step: Step::default(), step_began: None, back_off: BACK_OFF_MIN }
     }
 
@@ -106,6 +112,12 @@ impl Worker {
         Some(pause)
     }
 
+    /// Ends the step now.
+    #[cfg(test)]
+    pub(super) fn end_step(&mut self) {
+        self.commit();
+    }
+
     fn poll_wait(&self) -> Duration {
         self.step_began.map_or(POLL_MAX, |began| {
             let end = began + Duration::from_millis(self.parts.limits.step_ms);
@@ -113,28 +125,57 @@ impl Worker {
         })
     }
 
-    fn is_due(&self) -> bool {
+    fn is_due(&mut self) -> bool {
         let Some(began) = self.step_began else { return false };
         let age = self.parts.clock.elapsed().saturating_sub(began);
-        age >= Duration::from_millis(self.parts.limits.step_ms) || self.step.bytes() >= self.parts.limits.step_bytes_max
+        let is_full = self.step.bytes() >= self.parts.limits.step_bytes_max || self.parts.decoder.duplicates().is_full();
+        is_full || age >= Duration::from_millis(self.parts.limits.step_ms)
     }
 
     fn handle(&mut self, event: Event) -> bool {
         match event {
             Event::Assigned(partitions) => {
+                // Others may have had them since: what was seen is read again.
+                self.parts.decoder.duplicates().retain(|_| false);
                 for (partition, position) in partitions {
+                    self.recall(partition.partition, position);
                     self.owned.insert(partition, Owned { committed: position, next: position, careful_until: i64::MIN });
                 }
+                self.parts.member.release_checkpoints();
                 true
             }
             Event::Revoked(partitions) => {
                 let went_well = self.commit();
                 self.owned.retain(|partition, _| !partitions.contains(partition));
+                let Self { owned, parts, .. } = self;
+                parts.decoder.duplicates().retain(|number| owned.keys().any(|partition| partition.partition == number));
                 went_well
             }
             Event::Batch(batch) => self.decode(&batch),
             Event::Idle => true,
         }
+    }
+
+    /// Reads what was seen of a partition; whether it is known.
+    fn recall(&mut self, partition: u32, position: i64) -> bool {
+        let WorkerParts { member, decoder, .. } = &mut self.parts;
+        let restored = decoder.duplicates().restore(&mut **member, partition, position);
+        restored
+            .inspect_err(|error| tracing::warn!(%error, partition, "what was seen of the partition cannot be read; trying again"))
+            .is_ok()
+    }
+
+    /// Whether a partition may be decoded. Where what was seen of it is not known, its messages wait.
+    fn is_ready(&mut self, partition: u32, position: i64) -> bool {
+        if self.parts.decoder.duplicates().is_ready(partition) {
+            return true;
+        }
+        let is_known = self.recall(partition, position);
+        self.parts.member.release_checkpoints();
+        if !is_known {
+            self.start_again();
+        }
+        is_known
     }
 
     fn poll_failed(&mut self, error: &BusError) -> bool {
@@ -158,8 +199,9 @@ impl Worker {
 
     /// Decodes a batch slice by slice, so that a step does not grow far beyond its limits.
     fn decode(&mut self, batch: &FetchedBatch) -> bool {
-        if !self.owned.contains_key(&batch.partition) {
-            return true;
+        let Some(position) = self.owned.get(&batch.partition).map(|owned| owned.next) else { return true };
+        if !self.is_ready(batch.partition.partition, position) {
+            return false;
         }
         let mut rows = 0..0;
         while rows.end < batch.offsets.len() {
@@ -250,8 +292,10 @@ impl Worker {
     /// Ends the step; whether it is durable. After a failure nothing of it happened, and everything starts again behind the last one.
     fn commit(&mut self) -> bool {
         let mut step = std::mem::take(&mut self.step);
-        let moved = self.owned.iter().filter(|(_, owned)| owned.next != owned.committed);
-        step.positions.extend(moved.map(|(partition, owned)| (partition.clone(), owned.next)));
+        for (partition, owned) in self.owned.iter().filter(|(_, owned)| owned.next != owned.committed) {
+            step.positions.push((partition.clone(), owned.next));
+            self.parts.decoder.duplicates().save(partition.partition, owned.next, &mut step);
+        }
         self.step_began = None;
         if step.is_empty() {
             return true;
@@ -270,6 +314,7 @@ impl Worker {
 
     fn committed(&mut self) {
         self.back_off = BACK_OFF_MIN;
+        self.parts.decoder.duplicates().confirm();
         let incarnation = self.parts.decoder.incarnation();
         for (partition, owned) in &mut self.owned {
             if owned.next == owned.committed {
@@ -285,6 +330,7 @@ impl Worker {
     }
 
     fn start_again(&mut self) {
+        self.parts.decoder.duplicates().undo();
         self.step = Step::default();
         self.step_began = None;
         for (partition, owned) in &mut self.owned {

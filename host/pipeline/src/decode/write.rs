@@ -2,6 +2,7 @@
 
 use super::{
     counters::Counters,
+    duplicates::Duplicates,
     failure::{ErrorType, Failure, bounded},
     known::{Known, write_error_head_of_bytes},
     plugin::{LoadedDecoder, RowVerdict},
@@ -12,10 +13,11 @@ use super::{
 use crate::source::Source;
 use std::sync::Arc;
 use tidemill_bus::{RecordRef, Step, TopicPartition, partition_of};
+use tidemill_dedupe::Verdict;
 use tidemill_json::{Member, index};
 use tidemill_message::{MessageRef, MessageWriter};
 use tidemill_runtime::{Cell, Decoded, Field};
-use tidemill_schema::Schema;
+use tidemill_schema::{Registry, Schema};
 
 /// The producer's name in `tm-src`.
 pub const PRODUCER: &str = "decode";
@@ -72,6 +74,7 @@ pub struct ValidDocument<'a> {
 pub struct RecordWriter {
     validated: Vec<TopicPartition>,
     errors: Vec<TopicPartition>,
+    registry: Arc<Registry>,
     incarnation: Arc<str>,
     generation: u64,
     epoch: String,
@@ -82,6 +85,7 @@ pub struct RecordWriter {
     index: Vec<u8>,
     cut: Cut,
     members_left: Vec<Member>,
+    duplicates: Duplicates,
 }
 
 impl RecordWriter {
@@ -91,6 +95,7 @@ impl RecordWriter {
         Self {
             validated: partitions("validated", topics.validated_partitions),
             errors: partitions("errors", topics.errors_partitions),
+            registry: Arc::clone(&settings.registry),
             incarnation: Arc::clone(&topics.raw_incarnation),
             generation: settings.generation,
             epoch: settings.epoch.to_string(),
@@ -101,10 +106,16 @@ impl RecordWriter {
             index: Vec::new(),
             cut: Cut::default(),
             members_left: Vec::new(),
+            duplicates: Duplicates::default(),
         }
     }
 
-    /// Writes the validated message of a document, with what the plugins said of it.
+    /// What was seen already.
+    pub fn duplicates(&mut self) -> &mut Duplicates {
+        &mut self.duplicates
+    }
+
+    /// Writes the validated message of a document, with what the plugins said of it; where it was seen before, that it was, or nothing.
     ///
     /// # Errors
     /// The first failure of a plugin; `too_large` where the message is too large for a record. Nothing is written then.
@@ -115,6 +126,17 @@ impl RecordWriter {
         self.key.clear();
         valid.head.write_key(&mut self.key);
         self.set_source(origin);
+        match self.look_up(origin, valid, head.uuid()) {
+            (Verdict::New, _) => {}
+            (Verdict::Redelivered, _) => {
+                self.counters.redelivered(origin.raw_bytes());
+                return Ok(());
+            }
+            (Verdict::Duplicate { intervals }, interval_s) => {
+                self.write_duplicate(step, origin, valid, intervals, interval_s);
+                return Ok(());
+            }
+        }
         let plan = valid.section_plan();
         let rest_bytes = self.cut_document(plan, valid);
         let left = if plan.is_some() { &self.members_left } else { valid.members };
@@ -134,6 +156,25 @@ impl RecordWriter {
         step.records(to).push_with(timestamp_ms(head.timestamp()), &self.key, headers, |out| valid.write(out, cut));
         self.counters.validated(origin.raw_bytes(), valid.document.len());
         Ok(())
+    }
+
+    fn look_up(&mut self, origin: Origin<'_>, valid: &ValidDocument<'_>, uuid: &[u8; 16]) -> (Verdict, i64) {
+        let partition = origin.partition.partition;
+        self.duplicates.observe(partition, valid.message().timestamp());
+        self.duplicates.check(partition, (&valid.schema.namespace, &valid.schema.doctype, &self.key), uuid)
+    }
+
+    /// Writes what is known of a document that was seen `intervals` of `interval_s` seconds ago; key and source are set.
+    fn write_duplicate(&mut self, step: &mut Step, origin: Origin<'_>, valid: &ValidDocument<'_>, intervals: u32, interval_s: i64) {
+        let unit = if interval_s % 60 == 0 { format!("{}m", interval_s / 60) } else { format!("{interval_s}s") };
+        let headers: [(&str, &[u8]); 3] = [("tm-v", b"1"), ("tm-src", &self.source), ("tm-epoch", self.epoch.as_bytes())];
+        let to = &self.errors[partition_of(&self.key, self.errors.len() as u32) as usize];
+        step.records(to).push_with(timestamp_ms(valid.message().timestamp()), &self.key, &headers, |out| {
+            let mut writer = valid.write_metadata(b"duplicate", out);
+            writer.field_integer("duplicateDelta", &unit, i64::from(intervals));
+            writer.field_string("source", source_text(origin).as_bytes());
+        });
+        self.counters.duplicate(origin.raw_bytes());
     }
 
     fn check_size(&self, valid: &ValidDocument<'_>) -> Result<(), Failure> {
@@ -171,6 +212,9 @@ impl RecordWriter {
     pub fn write_error(&mut self, step: &mut Step, origin: Origin<'_>, known: Option<&Known<'_>>, failure: &Failure) {
         self.set_source(origin);
         self.key.clear();
+        if let Some(known) = known {
+            self.duplicates.observe(origin.partition.partition, known.message.timestamp());
+        }
         let raw = origin.record.map_or(&[][..], |record| record.value);
         let record_ms = origin.record.map_or(0, |record| record.timestamp_ms);
         let uuid = uuid_of(&self.source);
@@ -181,6 +225,8 @@ impl RecordWriter {
         }
         let headers: [(&str, &[u8]); 3] = [("tm-v", b"1"), ("tm-src", &self.source), ("tm-epoch", self.epoch.as_bytes())];
         let to = &self.errors[partition_of(&self.key, self.errors.len() as u32) as usize];
+        // Which types are real bounds what readers may keep for each type: a path can name any.
+        let doc_type_known = known.and_then(|known| known.uri.ok()).map(|uri| self.registry.knows(uri.namespace, uri.doc_type));
         let fits = raw.len() + RECORD_MARGIN_BYTES + 2 * self.limits.error_detail_bytes_max <= self.limits.record_bytes_max;
         step.records(to).push_with(timestamp_ms(timestamp), &self.key, &headers, |out| {
             let mut writer = match known {
@@ -188,6 +234,9 @@ impl RecordWriter {
                 None => write_error_head_of_bytes(&uuid, timestamp, if fits { raw } else { &[] }, out),
             };
             write_failure(&mut writer, origin, failure, &self.limits, fits);
+            if let Some(is_known) = doc_type_known {
+                writer.field_bool("docTypeKnown", is_known);
+            }
         });
         self.counters.refused(failure.kind, origin.raw_bytes());
     }
@@ -208,6 +257,11 @@ fn uuid_of(source: &[u8]) -> [u8; 16] {
     uuid::Builder::from_custom_bytes(hash).into_uuid().into_bytes()
 }
 
+fn source_text(origin: Origin<'_>) -> String {
+    let TopicPartition { topic, partition } = origin.partition;
+    format!("{topic}/{partition}/{}", origin.offset)
+}
+
 fn write_failure(writer: &mut MessageWriter<'_>, origin: Origin<'_>, failure: &Failure, limits: &DecodeLimits, has_content: bool) {
     let Failure { kind, text, detail, plugin } = failure;
     writer.field_string("DecodeErrorType", kind.as_str().as_bytes());
@@ -217,8 +271,7 @@ fn write_failure(writer: &mut MessageWriter<'_>, origin: Origin<'_>, failure: &F
     } else if !detail.is_empty() {
         writer.field_string("DecodeErrorDetail", bounded(detail, limits.error_detail_bytes_max).as_bytes());
     }
-    let TopicPartition { topic, partition } = origin.partition;
-    writer.field_string("source", format!("{topic}/{partition}/{}", origin.offset).as_bytes());
+    writer.field_string("source", source_text(origin).as_bytes());
     if let Some(plugin) = plugin {
         writer.field_string("plugin", plugin.name.as_bytes());
         writer.field_string("plugin_version", plugin.version.as_bytes());
@@ -242,6 +295,15 @@ impl Head<'_> {
         }
     }
 
+    /// The same under another Type.
+    fn begin_as<'v>(&self, type_: &[u8], out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+        match self {
+            Self::Known(known, uri) => known.begin_valid(type_, uri, out),
+            // The host wrote the front: it can be read.
+            Self::Seen(seen, bytes) => copy_head(type_, &MessageRef::parse(&seen.raw()[..*bytes]).unwrap_or(*seen), out),
+        }
+    }
+
     /// Bytes of the message without the document, but for the host's own fields, which are within the margin.
     fn bytes_at_most(&self) -> usize {
         match self {
@@ -259,6 +321,25 @@ impl Head<'_> {
             }
         }
     }
+}
+
+/// The same message, as far as it is there, under another Type.
+fn copy_head<'v>(type_: &[u8], head: &MessageRef<'_>, out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+    let mut writer = MessageWriter::new(out, head.uuid(), head.timestamp());
+    writer.type_(type_);
+    if let Some(logger) = head.logger() {
+        writer.logger(logger);
+    }
+    if let Some(env_version) = head.env_version() {
+        writer.env_version(env_version);
+    }
+    if let Some(hostname) = head.hostname() {
+        writer.hostname(hostname);
+    }
+    head.fields().for_each(|field| {
+        writer.field_raw(field.raw());
+    });
+    writer
 }
 
 impl ValidDocument<'_> {
@@ -298,6 +379,20 @@ impl ValidDocument<'_> {
         let names = self.section_plan().map_or(&[][..], SectionPlan::names);
         let sections = names.iter().map(|name| name.len() + FIELD_MARGIN_BYTES);
         RECORD_MARGIN_BYTES + self.head.bytes_at_most() + self.document.len() + cells.sum::<usize>() + sections.sum::<usize>()
+    }
+
+    /// What is known of the document, without any part of it: of the plugins' fields those that are numbers, flags and texts.
+    fn write_metadata<'v>(&self, type_: &[u8], out: &'v mut Vec<u8>) -> MessageWriter<'v> {
+        let mut writer = self.head.begin_as(type_, out);
+        for (plugin, answer, row) in self.answers() {
+            for (at, field) in plugin.fields().iter().enumerate() {
+                match answer.cell(at, row) {
+                    Cell::Bytes(_) | Cell::Json(_) => {}
+                    cell => write_cell(&mut writer, field, cell),
+                }
+            }
+        }
+        writer
     }
 
     fn write(&self, out: &mut Vec<u8>, cut: Option<(&SectionPlan, &Cut)>) {

@@ -60,8 +60,9 @@ fn build_failed(error: BuildError) -> Failure {
 fn new(name: &str, kind: &str, lang: &str) -> Outcome {
     let kind = kind.parse().map_err(wrong_use)?;
     tidemill_build::new(name, kind, lang, Path::new(name)).map_err(wrong_use)?;
+    let options = tidemill_build::run_options(kind);
     println!(
-        "{name}/ is a plugin project; next:\n  tidemill plugin build {name}\n  tidemill plugin run {name}/{name}.wasm --fixtures {name}/fixtures --schemas {name}/schemas"
+        "{name}/ is a plugin project; next:\n  tidemill plugin build {name}\n  tidemill plugin run {name}/{name}.wasm --fixtures {name}/fixtures --schemas {name}/schemas{options}"
     );
     Ok(DONE)
 }

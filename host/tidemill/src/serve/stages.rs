@@ -8,7 +8,9 @@ use tidemill_config::{Config, Role};
 use tidemill_lake::{LakeHandle, LakeLimits, LakeOptions, LakeStage};
 use tidemill_pipeline::{
     analysis::{PluginsOptions, StageHandle, StepOptions, start_analysis, start_output},
-    decode::{DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, DecoderPlugin, StageOptions, StepLimits, VersionPointers},
+    decode::{
+        DecodeLimits, DecodeSettings, DecodeStage, DecodeTopics, DecoderPlugin, DedupeOptions, StageOptions, StepLimits, VersionPointers,
+    },
     deliver::{DeliverOptions, start_deliveries},
     geo::CityDatabase,
     graphs::{GraphsOptions, follow_alerts, graphs_worker},
@@ -122,6 +124,7 @@ impl Common<'_> {
             limits: StepLimits { step_ms: self.config.bus.step_ms, ..StepLimits::default() },
             clock: Arc::clone(self.clock),
             scratch: Some((Arc::new(SystemFiles), self.config.data_dir.join("fence"))),
+            dedupe: dedupe_options(self.config),
         };
         DecodeStage::start(options).map_err(wrong_use)
     }
@@ -232,6 +235,11 @@ fn registry(config: &Config) -> Result<Arc<Registry>, Failure> {
     }
     tracing::info!(schemas = registry.len(), compiled = registry.iter().filter(|schema| schema.is_compiled()).count(), "schemas loaded");
     Ok(Arc::new(registry))
+}
+
+fn dedupe_options(config: &Config) -> Option<DedupeOptions> {
+    let tidemill_config::Dedupe { enabled, window_h, ids_max } = config.dedupe;
+    enabled.then_some(DedupeOptions { window_h, ids_max })
 }
 
 fn version_pointers(config: &Config) -> VersionPointers {

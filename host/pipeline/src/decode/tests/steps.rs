@@ -119,7 +119,14 @@ fn bench(records: &[Vec<u8>], batch_max: usize, adjust: impl FnOnce(&mut Decoder
         (fence, note)
     });
     let member = Box::new(memory.clone());
-    let worker = Worker::new(WorkerParts { member, decoder, limits: StepLimits::default(), clock: Arc::clone(&clock) as _, fence });
+    let worker = Worker::new(WorkerParts {
+        member,
+        decoder,
+        limits: StepLimits::default(),
+        clock: Arc::clone(&clock) as _,
+        fence,
+        duplicates: None,
+    });
     Bench { worker, memory, clock }
 }
 
@@ -261,7 +268,8 @@ fn a_large_batch_makes_several_steps() {
     let memory = Memory::new(&records, 100);
     let decoder = Decoder::new(&settings(own_registry())).expect("a decoder");
     let limits = StepLimits { step_ms: 100, step_bytes_max: 1, slice_bytes_max: bytes / 10 };
-    let parts = WorkerParts { member: Box::new(memory.clone()), decoder, limits, clock: Arc::new(Hand::default()), fence: None };
+    let parts =
+        WorkerParts { member: Box::new(memory.clone()), decoder, limits, clock: Arc::new(Hand::default()), fence: None, duplicates: None };
     let mut worker = Worker::new(parts);
     worker.turn();
     worker.turn();
