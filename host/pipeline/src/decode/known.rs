@@ -9,7 +9,7 @@ const ADDRESS_FIELDS: [&str; 4] = ["remote_addr", "X-Forwarded-For", "X-Real-IP"
 /// The request headers that a validated message keeps.
 const KEPT_FIELDS: [&str; 4] = ["Host", "DNT", "Date", "X-PingSender-Version"];
 /// The fields that the host writes; a raw message that has them already (it is replayed) gets new ones.
-pub const HOST_FIELDS: [&str; 22] = [
+pub const HOST_FIELDS: [&str; 23] = [
     "documentId",
     "docType",
     "docVersion",
