@@ -40,7 +40,11 @@ fn soak() {
     assert_eq!(platform.terminate().code, Some(0));
     let found = count(&platform, &acknowledged, folder.path());
     let seconds = acknowledged.by_second.len();
-    println!("soak of {minutes} minutes: {} acknowledged in {seconds} s, {} without an answer", acknowledged.ids.len(), acknowledged.unknown.len());
+    println!(
+        "soak of {minutes} minutes: {} acknowledged in {seconds} s, {} without an answer",
+        acknowledged.ids.len(),
+        acknowledged.unknown.len()
+    );
     println!("resident memory in MB before each kill: {memory:?}; drained {:.1} s after the last ping", drained.as_secs_f64());
     println!("{found:#}");
     assert_eq!((&found["lost"], &found["twice"]), (&json!(0), &json!(0)));

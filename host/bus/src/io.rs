@@ -130,6 +130,21 @@ pub trait File: Send + Sync + Debug {
     /// # Errors
     /// As the operating system says.
     fn len(&self) -> io::Result<u64>;
+    /// Gives the disk's room for these bytes back; they read as zeros from then on. Where the file system cannot, nothing happens.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        let _ = (offset, length);
+        Ok(())
+    }
+    /// The bytes that the file takes on the disk, without its holes.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn allocated(&self) -> io::Result<u64> {
+        self.len()
+    }
     /// Whether the file is empty.
     ///
     /// # Errors
@@ -191,6 +206,20 @@ impl File for std::fs::File {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         Self::set_len(self, length)
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        use rustix::{fs::FallocateFlags as Flags, io::Errno};
+        match rustix::fs::fallocate(self, Flags::PUNCH_HOLE | Flags::KEEP_SIZE, offset, length) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            done => done.map_err(io::Error::from),
+        }
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        use std::os::unix::fs::MetadataExt;
+        let found = self.metadata()?;
+        Ok(found.len().min(found.blocks() * 512))
     }
 
     fn len(&self) -> io::Result<u64> {

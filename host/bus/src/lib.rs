@@ -10,6 +10,7 @@ mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;
 mod io;
+pub mod lost;
 mod memory;
 mod record;
 mod step;
@@ -20,6 +21,7 @@ pub mod kafka;
 pub use crash::{CRASH_POINTS, CrashPoint, SAFEGUARDS, Where, crash_point, safeguard};
 pub use error::BusError;
 pub use io::{Clock, File, FileLock, Files, Metadata, SystemClock, SystemFiles, create_folder};
+pub use lost::OnLost;
 pub use record::{FetchedBatch, RecordBuf, RecordRef, Records};
 pub use step::{Checkpoint, Step, TopicPartition};
 

@@ -1,5 +1,7 @@
 //! The Kafka bus on a real broker: what every bus promises, and what only a broker can do to it.
 
+#[path = "kafka/changes.rs"]
+mod changes;
 mod conformance;
 #[path = "kafka/faults.rs"]
 mod faults;
@@ -49,6 +51,17 @@ impl Kafka {
         format!("{}{topic}", self.options.topic_prefix)
     }
 
+    /// Deletes a topic and waits until the cluster knows it no more.
+    fn delete(&self, topic: &str) {
+        let name = self.full(topic);
+        block_on(self.admin().delete_topics(&[&name], &AdminOptions::new())).expect("deleted");
+        let (bus, deadline) = (self.connect(), Instant::now() + PATIENCE);
+        while !matches!(bus.incarnation(topic), Err(BusError::NotFound(_))) {
+            assert!(Instant::now() < deadline, "the topic is still there");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         ClientConfig::new().set("bootstrap.servers", &self.options.brokers).create().expect("an admin client")
     }
@@ -62,6 +75,22 @@ impl Factory for Kafka {
     fn open(&self) -> Arc<dyn Bus> {
         self.connect()
     }
+
+    fn open_narrow(&self) -> Arc<dyn Bus> {
+        let mut options = self.options.clone();
+        options.publish_bytes_max = 100_000;
+        options
+            .options
+            .extend([("max.poll.interval.ms", "2000"), ("session.timeout.ms", "2000")].map(|(key, value)| (key.into(), value.into())));
+        Arc::new(KafkaBus::connect(options).expect("the options are right"))
+    }
+
+    fn delete_topics(&self) {
+        self.delete("in");
+        self.delete("out");
+    }
+
+    const PARTITIONS: u32 = 500;
 }
 
 conformance!(Kafka);
@@ -146,42 +175,6 @@ fn a_position_that_is_gone_is_told_once_and_names_its_range() {
     let mut reader = bus.reader(&at("in", 0), Start::Offset(0)).expect("a reader");
     let batch = reader.poll(PATIENCE).expect("a poll").expect("a batch");
     assert_eq!(batch.offsets, [2], "a reader goes on with the next that exists");
-}
-
-#[test]
-fn a_topic_made_anew_has_another_incarnation() {
-    let Some(kafka) = Kafka::make("a_topic_made_anew_has_another_incarnation") else { return };
-    let bus = kafka.connect();
-    in_and_out(&*bus, 1);
-    let before = bus.incarnation("in").expect("there");
-    let name = kafka.full("in");
-    block_on(kafka.admin().delete_topics(&[&name], &AdminOptions::new())).expect("deleted");
-    let deadline = Instant::now() + PATIENCE;
-    while !matches!(bus.incarnation("in"), Err(BusError::NotFound(_))) {
-        assert!(Instant::now() < deadline, "the topic is still there");
-        thread::sleep(Duration::from_millis(50));
-    }
-    in_and_out(&*bus, 1);
-    assert_ne!(bus.incarnation("in").expect("there"), before);
-}
-
-#[test]
-fn a_large_checkpoint_comes_back_among_many() {
-    let Some(kafka) = Kafka::make("a_large_checkpoint_comes_back_among_many") else { return };
-    let bus = kafka.connect();
-    in_and_out(&*bus, 1);
-    let mut member = Consumer::joined(&*bus, "work", &["in"]);
-    let large = Bytes::from((0..8_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>());
-    let small = (0..200).map(|n| Checkpoint { key: format!("small/{n}"), bytes: Some(Bytes::from(n.to_string())) });
-    let checkpoints = small.chain([Checkpoint { key: "large".into(), bytes: Some(large.clone()) }]).collect();
-    let step = Step { checkpoints, ..Step::default() };
-    member.member.commit(step).expect("committed");
-    assert_eq!(member.checkpoint("large"), Some(large.clone()));
-    assert_eq!(member.checkpoint("small/7"), Some(Bytes::from_static(b"7")));
-    publish_values(&*bus, "in", 0, &["work begins"]);
-    member.until_seen(1);
-    assert_eq!(member.checkpoint("small/8"), Some(Bytes::from_static(b"8")), "what was given back is read again");
-    assert_eq!(member.checkpoint("large"), Some(large));
 }
 
 /// Two hosts of one name: the one that came later wins, the other one's step is refused and it starts over.

@@ -68,6 +68,12 @@ pub const KEYS: &[Key] = &[
         "How long a step (outputs, state and positions, all or nothing) collects, in milliseconds.",
     ),
     key("bus.compression", Kind::Text, "\"zstd:1\"", "Of validated, derived and errors: none, lz4 or zstd:LEVEL."),
+    key(
+        "bus.on_lost",
+        Kind::OneOf(&["stop", "continue"]),
+        "\"stop\"",
+        "Where records were removed before a stage read them: stop its partition, or continue at the earliest that is there; both are counted and alerted.",
+    ),
     key("bus.kafka.brokers", Kind::Text, "\"127.0.0.1:9092\"", "host:port of the brokers, with commas."),
     key("bus.kafka.options", Kind::Table, "{}", "Any librdkafka key, as text."),
     key("bus.embedded.retention_s", Kind::Integer(1), "604800", "Records of the embedded log are kept for so many seconds (7 days)."),

@@ -11,5 +11,7 @@ mod suggest;
 
 pub use keys::{KEYS, Key, Kind, PLUGIN_KEYS};
 pub use load::{ConfigError, Loaded, Origin, load};
-pub use model::{Allow, Bus, BusKind, Config, Dedupe, Embedded, GeoIp, Http, Kafka, Lake, Log, LogFormat, Plugin, Role, Schemas, Spool};
+pub use model::{
+    Allow, Bus, BusKind, Config, Dedupe, Embedded, GeoIp, Http, Kafka, Lake, Log, LogFormat, OnLost, Plugin, Role, Schemas, Spool,
+};
 pub use schema::json_schema;

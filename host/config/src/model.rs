@@ -84,6 +84,16 @@ pub enum BusKind {
     Kafka,
 }
 
+/// What a stage does where records were removed before it read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLost {
+    /// Its partition stands still.
+    Stop,
+    /// It goes on at the earliest record that is there.
+    Continue,
+}
+
 /// The bus.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,6 +108,8 @@ pub struct Bus {
     pub step_ms: u64,
     /// Compression of validated, derived and errors: `none`, `lz4` or `zstd:LEVEL`.
     pub compression: String,
+    /// Where records were removed before a stage read them.
+    pub on_lost: OnLost,
     /// Of the Kafka bus.
     pub kafka: Kafka,
     /// Of the embedded bus.

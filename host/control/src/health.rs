@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tidemill_bus::Bus;
+use tidemill_bus::{Bus, lost};
 
 /// Asks the bus on a thread that may block.
 pub async fn ask<T: Send + 'static>(bus: &Arc<dyn Bus>, question: impl FnOnce(&dyn Bus) -> T + Send + 'static) -> Result<T, Problem> {
@@ -18,16 +18,25 @@ pub async fn ask<T: Send + 'static>(bus: &Arc<dyn Bus>, question: impl FnOnce(&d
 }
 
 /// 200 when a ping would be taken now, else 503 with what is out of order. Where the spool takes pings that the bus does not, it is 200
-/// and the body says so.
+/// and the body says so. A partition that stands still does not keep pings out: it is named beside the status.
 pub async fn heartbeat(State(control): State<Control>) -> Result<Json<Value>, Problem> {
     if let Some(intake) = control.intake {
         let answer = tokio::task::spawn_blocking(move || intake()).await.map_err(Problem::unavailable)?;
-        return answer.map(Json).map_err(Problem::unavailable);
+        return answer.map(with_stopped).map_err(Problem::unavailable);
     }
     match ask(&control.bus, |bus| bus.health()).await? {
-        Ok(()) => Ok(Json(json!({"status": "ok", "bus": control.bus.kind()}))),
+        Ok(()) => Ok(with_stopped(json!({"status": "ok", "bus": control.bus.kind()}))),
         Err(error) => Err(Problem::unavailable(error)),
     }
+}
+
+/// Adds the partitions that stand still because records were removed before they were read, where there are any.
+fn with_stopped(mut answer: Value) -> Json<Value> {
+    let stopped: Vec<Value> = lost::stopped().into_iter().map(|stopped| json!({"stage": stopped.stage, "why": stopped.why})).collect();
+    if !stopped.is_empty() {
+        answer["stopped"] = stopped.into();
+    }
+    Json(answer)
 }
 
 /// `OK`, or 503.

@@ -7,6 +7,7 @@
 //! [`columns`] and [`layout`] say what columns a table has, [`encode`] makes Parquet without a bus.
 #![forbid(unsafe_code)]
 
+mod alert;
 mod builder;
 pub mod columns;
 mod commit;

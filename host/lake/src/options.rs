@@ -1,7 +1,7 @@
 //! What the lake is started with, its limits by name, and what it tells while it runs.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tidemill_bus::{Bus, Clock, Files};
+use tidemill_bus::{Bus, Clock, Files, OnLost};
 use tidemill_schema::Registry;
 use url::Url;
 
@@ -21,6 +21,8 @@ pub struct LakeOptions {
     pub clock: Arc<dyn Clock>,
     /// Writes and syncs the files of a `file:` lake.
     pub files: Arc<dyn Files>,
+    /// Where records were removed before the lake read them.
+    pub on_lost: OnLost,
 }
 
 /// The limits of the lake.

@@ -1,5 +1,6 @@
 //! The stage: a member of group `lake` that takes records into tables and moves on once they are durable there.
 
+use crate::alert;
 use crate::error::LakeError;
 use crate::identity::{Identities, Identity};
 use crate::options::{LakeLimits, LakeOptions, LakeProgress};
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, RecordRef, Step, TopicPartition, crash_point};
+use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, OnLost, RecordRef, Step, TopicPartition, crash_point, lost};
 use tidemill_message::MessageRef;
 use tokio::runtime::Runtime;
 
@@ -54,7 +55,7 @@ impl LakeStage {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(options: LakeOptions, limits: LakeLimits) -> Result<LakeHandle, LakeError> {
-        let LakeOptions { bus, registry, url, commit_interval, commit_bytes, clock, files } = options;
+        let LakeOptions { bus, registry, url, commit_interval, commit_bytes, clock, files, on_lost } = options;
         let shared = Arc::new(Shared { store: Store::open(&url, files)?, limits, progress: Mutex::default() });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(IO_THREADS).thread_name("lake-io").enable_all().build()?;
         let is_stopping = Arc::new(AtomicBool::new(false));
@@ -65,9 +66,11 @@ impl LakeStage {
             routes: Routes::new(registry),
             commit_interval,
             commit_bytes,
+            on_lost,
             clock,
             runtime,
             partitions: Vec::new(),
+            assigning: Vec::new(),
             tables: HashMap::new(),
             is_paused: false,
             positions_at: Duration::ZERO,
@@ -131,9 +134,12 @@ struct Worker {
     routes: Routes,
     commit_interval: Duration,
     commit_bytes: u64,
+    on_lost: OnLost,
     clock: Arc<dyn Clock>,
     runtime: Runtime,
     partitions: Vec<Consumed>,
+    /// Assigned, and not looked up yet.
+    assigning: Vec<(TopicPartition, i64)>,
     tables: HashMap<Arc<str>, Table>,
     is_paused: bool,
     positions_at: Duration,
@@ -145,8 +151,11 @@ struct Worker {
 impl Worker {
     fn run(mut self) {
         while !self.is_stopping.load(Ordering::Relaxed) {
-            let polled = self.member.poll(POLL_WAIT);
-            if let Err(error) = self.handle(polled) {
+            let done = self.assign().and_then(|()| {
+                let polled = self.member.poll(POLL_WAIT);
+                self.handle(polled)
+            });
+            if let Err(error) = done {
                 tracing::warn!(%error, "the lake waits for the bus");
                 std::thread::sleep(BUS_PAUSE);
             }
@@ -166,11 +175,17 @@ impl Worker {
 
     fn handle(&mut self, polled: Result<Event, BusError>) -> Result<(), BusError> {
         match polled {
-            Ok(Event::Assigned(owned)) => self.assign(owned),
-            Ok(Event::Revoked(_)) => {
+            Ok(Event::Assigned(owned)) => {
+                // Whatever was in memory is read again: positions never moved past it.
+                self.forget();
+                lost::moved(GROUP, owned.iter().map(|(partition, _)| partition));
+                self.assigning = owned;
+                Ok(())
+            }
+            Ok(Event::Revoked(revoked)) => {
                 self.drain();
-                self.tables.clear();
-                self.partitions.clear();
+                lost::moved(GROUP, &revoked);
+                self.forget();
                 Ok(())
             }
             Ok(Event::Batch(batch)) => {
@@ -182,39 +197,48 @@ impl Worker {
                 (0..self.partitions.len()).for_each(|at| self.take_tail(at));
                 Ok(())
             }
-            Err(BusError::OutOfRange { partition, position, start, end }) => self.skip_lost(&partition, position, start, end),
             Err(BusError::Fenced(_)) => {
-                self.tables.clear();
-                self.partitions.clear();
+                self.forget();
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => self.skip_lost(error),
         }
     }
 
-    /// Whatever was in memory is read again: positions never moved past it.
-    fn assign(&mut self, owned: Vec<(TopicPartition, i64)>) -> Result<(), BusError> {
+    fn forget(&mut self) {
         self.tables.clear();
         self.partitions.clear();
+        self.assigning.clear();
         self.is_paused = false;
-        for (partition, position) in owned {
-            let incarnation = self.bus.incarnation(&partition.topic)?;
+    }
+
+    /// Takes over what was assigned. A bus that cannot be asked which creation of a topic it is, is asked again.
+    fn assign(&mut self) -> Result<(), BusError> {
+        let mut known: HashMap<Arc<str>, Arc<str>> = HashMap::new();
+        while let Some((partition, position)) = self.assigning.last() {
+            let incarnation = match known.get(&partition.topic) {
+                Some(known) => Arc::clone(known),
+                None => self.bus.incarnation(&partition.topic)?,
+            };
+            known.insert(Arc::clone(&partition.topic), Arc::clone(&incarnation));
             let identities = Identities::new(&incarnation, partition.partition);
-            self.partitions.push(Consumed { partition, identities, next: position, committed: position, tail: Vec::new() });
+            let (partition, next) = (partition.clone(), *position);
+            self.partitions.push(Consumed { partition, identities, next, committed: next, tail: Vec::new() });
+            self.assigning.pop();
         }
         Ok(())
     }
 
-    /// The log no longer holds what comes next. What is there is better than nothing for ever, but nobody should miss it.
-    fn skip_lost(&mut self, partition: &TopicPartition, position: i64, start: i64, end: i64) -> Result<(), BusError> {
-        let to = if position < start { start } else { end };
-        let TopicPartition { topic, partition: number } = partition;
-        tracing::error!(%topic, partition = number, position, start, end, "records were deleted before the lake read them");
-        metrics::counter!("tidemill_lake_lost_offsets_total").increment(to.abs_diff(position));
-        self.member.seek(partition, to)?;
-        if let Some(consumed) = self.partitions.iter_mut().find(|consumed| consumed.partition == *partition) {
-            consumed.tail.clear();
-            consumed.next = to;
+    /// The log no longer holds what comes next; another error is handed back.
+    fn skip_lost(&mut self, error: BusError) -> Result<(), BusError> {
+        let Some(lost) = lost::handle(GROUP, &mut *self.member, &error, self.on_lost) else { return Err(error) };
+        alert::publish_lost(&*self.bus, &lost, self.clock.now_ns());
+        if let Some(next) = lost.resumed
+            && let Some(at) = self.partitions.iter().position(|consumed| consumed.partition == lost.partition)
+        {
+            // What is held back was read before; nothing more belongs to it.
+            self.take_tail(at);
+            self.partitions[at].next = next;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod deliver;
 pub mod geo;
 pub mod graphs;
+mod lost;
 pub mod output;
 pub mod plugins;
 pub mod source;

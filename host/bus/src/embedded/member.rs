@@ -199,8 +199,8 @@ impl Member for EmbeddedMember {
             let Some(place) = self.shared.catalog.read().checkpoint(&self.group, key) else { return Ok(None) };
             match self.shared.store.read_frame(place, false) {
                 Ok(bytes) => return Ok(Some(bytes)),
-                // Retention carried it forward in the meantime.
-                Err(FrameError::Gone) if self.shared.catalog.read().checkpoint(&self.group, key) != Some(place) => {}
+                // Retention carried it forward in the meantime, or another member replaced it.
+                Err(FrameError::Gone | FrameError::Damaged) if self.shared.catalog.read().checkpoint(&self.group, key) != Some(place) => {}
                 Err(FrameError::Gone | FrameError::Damaged) => {
                     let what = format!("checkpoint {key} of group {} at position {} of", self.group, place.position);
                     return Err(io_error(&what, &self.shared.store.log_path(place.segment), io::ErrorKind::InvalidData.into()));

@@ -5,7 +5,8 @@
 //! partitions). A step is one entry, so it is there or not. `format` has the bytes, `recover` what happens at opening, `retention`
 //! what is deleted.
 //!
-//! Not done here: compaction. A compacted topic keeps all its records until retention takes them, which is allowed but not small.
+//! `reclaim` gives the room of replaced checkpoints back. Not done here: compaction of topics. A compacted topic keeps all its records
+//! until retention takes them, which is allowed but not small.
 
 mod catalog;
 mod fetch;
@@ -16,6 +17,7 @@ mod index;
 mod member;
 mod options;
 mod queue;
+mod reclaim;
 mod recover;
 mod retention;
 mod scan;

@@ -2,7 +2,8 @@
 
 use super::{
     catalog::Catalog,
-    format::Item,
+    format::{Item, Place},
+    reclaim,
     retention::Sealed,
     scan::{self, Found, Opened, SegmentScan},
     side::{Side, SideSlot},
@@ -43,6 +44,8 @@ pub(super) struct Recovered {
     pub(super) catalog: Catalog,
     pub(super) sealed: Vec<Sealed>,
     pub(super) active: Option<Active>,
+    /// Checkpoints that were replaced and may still take room.
+    pub(super) replaced: Vec<Place>,
     pub(super) next_sequence: u64,
     pub(super) next_segment: u32,
     pub(super) damage: Vec<Damage>,
@@ -131,6 +134,8 @@ impl Recovered {
             self.note(store, segment, 0..0);
             return Ok(());
         };
+        scan.expect_holes();
+        let allocated = scan.file().allocated().map_err(|error| io_error("cannot read", &store.log_path(segment), error))?;
         let side = match Side::read(store, segment, scan.length()) {
             Some(side) => side,
             None => self.rebuild_side(store, segment, &mut scan)?,
@@ -140,7 +145,7 @@ impl Recovered {
                 tracing::error!(segment, topic, partition, base = slot.base, "a batch of no known partition or order: stepped over");
             }
         }
-        self.sealed.push(Sealed { segment, bytes: side.segment_bytes, newest_ms: side.newest_ms });
+        self.sealed.push(Sealed { segment, bytes: side.segment_bytes.min(allocated), newest_ms: side.newest_ms });
         Ok(())
     }
 
@@ -174,6 +179,9 @@ impl Recovered {
             self.note(store, segment, 0..0);
             return Ok(None);
         };
+        if !last {
+            scan.expect_holes();
+        }
         let (file, salt) = (scan.file(), scan.salt());
         let mut active = Active { segment, file, salt, end: scan.position(), newest_ms: i64::MIN, slots: Vec::new() };
         while let Some(found) = scan.next().map_err(|error| io_error("cannot read", &store.log_path(segment), error))? {
@@ -202,9 +210,10 @@ impl Recovered {
         Ok(Some(active))
     }
 
-    fn apply(&mut self, items: &[(Item, super::format::Place)], active: &mut Active) {
+    fn apply(&mut self, items: &[(Item, Place)], active: &mut Active) {
         let snapshot = matches!(items.first(), Some((Item::Snapshot, _)));
         for (item, place) in items {
+            self.replaced.extend(reclaim::replaced(&self.catalog, item));
             let applied = self.catalog.apply(item, *place);
             if !applied && !snapshot {
                 tracing::error!(segment = active.segment, ?item, "makes no sense here: stepped over");

@@ -19,6 +19,8 @@ pub(super) struct SegmentScan {
     length: u64,
     position: u64,
     last_sequence: Option<u64>,
+    /// Checkpoints that were replaced may be holes here.
+    has_holes: bool,
 }
 
 /// What an entry does, each item with the place of its frame.
@@ -58,7 +60,7 @@ pub(super) fn open(store: &Store, number: u32) -> Result<Opened, BusError> {
     match read_segment_header(&header, number) {
         SegmentHeader::Good(salt) => {
             let position = SEGMENT_HEADER_BYTES as u64;
-            Ok(Opened::Scan(SegmentScan { number, file, salt, length, position, last_sequence: None }))
+            Ok(Opened::Scan(SegmentScan { number, file, salt, length, position, last_sequence: None, has_holes: false }))
         }
         SegmentHeader::Damaged => Ok(Opened::Unreadable),
         SegmentHeader::Newer(version) => Err(BusError::Unusable(format!(
@@ -84,6 +86,11 @@ impl SegmentScan {
 
     pub(super) fn file(&self) -> Arc<dyn File> {
         Arc::clone(&self.file)
+    }
+
+    /// The segment is sealed: a checkpoint of zeros was replaced and is no damage. In the last segment it is: a crash leaves zeros too.
+    pub(super) fn expect_holes(&mut self) {
+        self.has_holes = true;
     }
 
     /// What comes next; `None` at the end.
@@ -130,10 +137,21 @@ impl SegmentScan {
         let body_position = self.position + (ENTRY_HEADER_BYTES + items.len()) as u64;
         Ok(match decode_items(items, self.number, body_position) {
             Some(items) => {
-                let whole = frames_are_whole(&items, body, body_position);
+                let whole = self.frames_are_whole(&items, body, body_position);
                 (Some(items), whole)
             }
             None => (None, false),
+        })
+    }
+
+    fn frames_are_whole(&self, items: &[(Item, Place)], body: &[u8], body_position: u64) -> bool {
+        items.iter().filter(|(item, _)| item.frame_bytes() > 0).all(|(item, place)| {
+            let start = (u64::from(place.position) - body_position) as usize;
+            let is_whole = |frame: &[u8]| {
+                let may_be_hole = self.has_holes && matches!(item, Item::Checkpoint { .. });
+                frame::is_whole(frame) || (may_be_hole && frame.iter().all(|byte| *byte == 0))
+            };
+            body.get(start..start + place.length as usize).is_some_and(is_whole)
         })
     }
 
@@ -179,11 +197,4 @@ fn decode_items(bytes: &[u8], segment: u32, body_position: u64) -> Option<Placed
         position = position.checked_add(length)?;
     }
     Some(items)
-}
-
-fn frames_are_whole(items: &[(Item, Place)], body: &[u8], body_position: u64) -> bool {
-    items.iter().filter(|(item, _)| item.frame_bytes() > 0).all(|(_, place)| {
-        let start = (u64::from(place.position) - body_position) as usize;
-        body.get(start..start + place.length as usize).is_some_and(frame::is_whole)
-    })
 }

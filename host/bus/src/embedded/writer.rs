@@ -4,6 +4,7 @@ use super::{
     format::{ENTRY_HEADER_BYTES, EntryHeader, FRAME_HEADER_BYTES, Item, Place, segment_header},
     frame::{self, Codec, Prepared},
     queue::Request,
+    reclaim,
     recover::{Active, Recovered},
     retention::Sealed,
     shared::Shared,
@@ -78,6 +79,8 @@ pub(super) struct Writer {
     pub(super) active: Active,
     /// The oldest first.
     pub(super) sealed: VecDeque<Sealed>,
+    /// Checkpoints that were replaced and still take room.
+    pub(super) replaced: Vec<Place>,
     sequence: u64,
     next_segment: u32,
     buffer: Vec<u8>,
@@ -101,7 +104,7 @@ impl Drop for Closing {
 impl Writer {
     /// Goes on where recovery ended, in a new segment where there is none to go on in.
     pub(super) fn new(shared: Arc<Shared>, recovered: Recovered) -> Result<Self, BusError> {
-        let Recovered { catalog: _, sealed, active, next_sequence, next_segment, damage: _ } = recovered;
+        let Recovered { catalog: _, sealed, active, replaced, next_sequence, next_segment, damage: _ } = recovered;
         let (mut sequence, mut buffer) = (next_sequence, Vec::new());
         let (active, next_segment) = match active {
             Some(active) => (active, next_segment),
@@ -109,7 +112,7 @@ impl Writer {
         };
         let (unchecked_bytes, checked) = (0, shared.clock.elapsed());
         shared.check_disk();
-        let writer = Self { shared, active, sealed: sealed.into(), sequence, next_segment, buffer, unchecked_bytes, checked };
+        let writer = Self { shared, active, sealed: sealed.into(), replaced, sequence, next_segment, buffer, unchecked_bytes, checked };
         writer.shared.set_log_bytes(writer.log_bytes());
         Ok(writer)
     }
@@ -131,6 +134,7 @@ impl Writer {
             if self.unchecked_bytes >= HOUSEKEEPING_BYTES || now.saturating_sub(self.checked) >= HOUSEKEEPING {
                 (self.checked, self.unchecked_bytes) = (now, 0);
                 self.shared.check_disk();
+                self.reclaim();
                 self.retain();
                 self.shared.set_log_bytes(self.log_bytes());
             }
@@ -189,6 +193,7 @@ impl Writer {
         self.buffer.shrink_to(BUFFER_BYTES_KEPT);
         let mut catalog = self.shared.catalog.write();
         for (item, place) in draft.items.iter().zip(places) {
+            self.replaced.extend(reclaim::replaced(&catalog, item));
             catalog.apply(item, place);
             self.active.slots.extend(SideSlot::of(item, place));
         }

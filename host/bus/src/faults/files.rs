@@ -268,6 +268,11 @@ impl File for FaultFile {
         Ok(())
     }
 
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.data.lock().write(&vec![0; length as usize], offset);
+        Ok(())
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.data.lock().seen.len() as u64)
     }

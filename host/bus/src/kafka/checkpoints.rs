@@ -6,12 +6,13 @@
 
 use super::{
     admin::{Isolation, Wanted},
+    chunks::{self, Piece, Saved},
     cluster::{CHECKPOINTS, Cluster},
     errors::{Plain, meaning, unavailable},
     options::TRANSACTION_TIMEOUT,
     reader,
 };
-use crate::{BusError, partition_of};
+use crate::{BusError, Checkpoint, Step, partition_of};
 use bytes::Bytes;
 use rdkafka::{
     consumer::BaseConsumer,
@@ -40,6 +41,8 @@ pub(super) struct Checkpoints {
     ends: Option<Vec<i64>>,
     scans: HashMap<u32, Scan>,
     asked: HashSet<String>,
+    /// In how many pieces large states were saved, by key.
+    pieces: HashMap<String, u32>,
     consumer: Option<BaseConsumer<Plain>>,
 }
 
@@ -47,7 +50,7 @@ pub(super) struct Checkpoints {
 #[derive(Default)]
 struct Scan {
     next: i64,
-    values: HashMap<String, Bytes>,
+    values: HashMap<String, Saved>,
     /// Only what was asked for was kept.
     is_trimmed: bool,
 }
@@ -58,9 +61,9 @@ impl Checkpoints {
     pub(super) fn new(cluster: &Arc<Cluster>, group: &str) -> Result<Self, BusError> {
         let topic = cluster.full(CHECKPOINTS);
         let partitions = cluster.partitions(&topic)?;
-        let (scans, asked) = (HashMap::new(), HashSet::new());
+        let (scans, asked, pieces) = (HashMap::new(), HashSet::new(), HashMap::new());
         let group = format!("{group}/");
-        Ok(Self { cluster: Arc::clone(cluster), topic, group, partitions, ends: None, scans, asked, consumer: None })
+        Ok(Self { cluster: Arc::clone(cluster), topic, group, partitions, ends: None, scans, asked, pieces, consumer: None })
     }
 
     /// The topic's name on the cluster.
@@ -69,10 +72,28 @@ impl Checkpoints {
     }
 
     /// The record key of a checkpoint and its partition.
-    pub(super) fn place(&self, key: &str) -> (String, u32) {
+    fn place(&self, key: &str) -> (String, u32) {
         let key = format!("{}{key}", self.group);
         let partition = partition_of(key.as_bytes(), self.partitions);
         (key, partition)
+    }
+
+    /// The records that save a checkpoint.
+    pub(super) fn records(&self, checkpoint: &Checkpoint) -> Vec<Piece> {
+        let (key, partition) = self.place(&checkpoint.key);
+        let before = self.pieces.get(&key).copied().unwrap_or(0);
+        chunks::pieces(checkpoint, &key, partition, before)
+    }
+
+    /// The step is durable.
+    pub(super) fn saved(&mut self, step: &Step) {
+        for checkpoint in &step.checkpoints {
+            let (key, _) = self.place(&checkpoint.key);
+            match chunks::count(checkpoint) {
+                0 => self.pieces.remove(&key),
+                count => self.pieces.insert(key, count),
+            };
+        }
     }
 
     /// Others may have written: the next look-up asks for the ends again.
@@ -84,7 +105,7 @@ impl Checkpoints {
     pub(super) fn trim(&mut self) {
         self.consumer = None;
         for scan in self.scans.values_mut().filter(|scan| !scan.is_trimmed) {
-            scan.values.retain(|key, _| self.asked.contains(key));
+            scan.values.retain(|key, _| self.asked.contains(chunks::owner(key)));
             scan.is_trimmed = true;
         }
     }
@@ -94,6 +115,7 @@ impl Checkpoints {
         self.expire();
         self.scans.clear();
         self.asked.clear();
+        self.pieces.clear();
     }
 
     /// The newest value of a key.
@@ -109,9 +131,23 @@ impl Checkpoints {
         }
         let mut scan = self.scans.remove(&partition).unwrap_or_default();
         let read = self.advance(&mut scan, partition, end);
-        let value = scan.values.get(&key).cloned();
+        let value = read.and_then(|()| self.value(&key, &mut scan));
         self.scans.insert(partition, scan);
-        read.map(|()| value)
+        value
+    }
+
+    fn value(&mut self, key: &str, scan: &mut Scan) -> Result<Option<Bytes>, BusError> {
+        let head = match scan.values.get(key) {
+            None => return Ok(None),
+            Some(Saved::Whole(state)) => return Ok(Some(state.clone())),
+            Some(Saved::InPieces(head)) => *head,
+        };
+        let replaced = || unavailable(&self.topic, format!("the pieces of {key} do not belong together: it is being replaced"));
+        let state = head.assemble(key, &scan.values).ok_or_else(replaced)?;
+        scan.values.insert(key.to_owned(), Saved::Whole(state.clone()));
+        scan.values.retain(|piece, _| piece == key || chunks::owner(piece) != key);
+        self.pieces.insert(key.to_owned(), head.count);
+        Ok(Some(state))
     }
 
     fn end(&mut self, partition: u32) -> Result<i64, BusError> {
@@ -170,11 +206,11 @@ impl Checkpoints {
         scan.next = message.offset() + 1;
         let key = message.key().and_then(|key| std::str::from_utf8(key).ok());
         let Some(key) = key.filter(|key| key.starts_with(&self.group)) else { return };
-        if scan.is_trimmed && !self.asked.contains(key) {
+        if scan.is_trimmed && !self.asked.contains(chunks::owner(key)) {
             return;
         }
-        match message.payload() {
-            Some(value) => drop(scan.values.insert(key.to_owned(), Bytes::copy_from_slice(value))),
+        match chunks::read(message) {
+            Some(value) => drop(scan.values.insert(key.to_owned(), value)),
             None => drop(scan.values.remove(key)),
         }
     }

@@ -1,5 +1,6 @@
 //! librdkafka's errors as errors of the bus.
 
+use super::options::BATCH_BYTES_MAX;
 use crate::BusError;
 use rdkafka::{
     config::RDKafkaLogLevel,
@@ -24,6 +25,9 @@ pub(super) fn of_code(what: &str, code: Code, detail: impl std::fmt::Display) ->
     match code {
         code if is_fence(code) => BusError::Fenced(format!("{what}: {detail}")),
         Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition => BusError::NotFound(what.to_owned()),
+        Code::MessageSizeTooLarge => BusError::Unusable(format!(
+            "{what} refuses records that Tidemill accepts: set max.message.bytes={BATCH_BYTES_MAX} (broker: {detail})"
+        )),
         Code::QueueFull => BusError::Full(format!("{what}: {detail}")),
         Code::MessageTimedOut | Code::PurgeQueue | Code::PurgeInflight => {
             BusError::Unavailable(format!("{what}: no broker acknowledged it in time"))

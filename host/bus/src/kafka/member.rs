@@ -2,6 +2,7 @@
 
 use super::{
     checkpoints::Checkpoints,
+    chunks,
     cluster::Cluster,
     errors::meaning,
     fetch::Waiting,
@@ -145,6 +146,9 @@ impl KafkaMember {
         match error.rdkafka_error_code() {
             Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range(),
             Some(Code::BrokerTransportFailure | Code::PollExceeded) => Ok(()),
+            Some(Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition) => {
+                Err(BusError::NotFound(format!("topic that group {} reads: {error}", self.group)))
+            }
             _ => Err(meaning(&format!("group {}", self.group), error)),
         }
     }
@@ -184,10 +188,11 @@ impl KafkaMember {
             produce::check_sizes(&to.topic, records)?;
             self.cluster.check_partition(&self.full(to), to.partition)?;
         }
-        Ok(())
+        step.checkpoints.iter().try_for_each(|checkpoint| chunks::check_size(self.checkpoints.topic(), checkpoint))
     }
 
     fn committed(&mut self, step: &Step) {
+        self.checkpoints.saved(step);
         for (partition, next) in &step.positions {
             if let Some(owned) = self.owned.get_mut(partition) {
                 owned.committed = *next;

@@ -1,7 +1,8 @@
 //! The bus on Apache Kafka: a step is a transaction, a member is a consumer of a classic group with the eager `range` assignment.
 //!
 //! * Names of topics, groups and transactional ids carry the configured prefix.
-//! * Checkpoints are records of the compacted topic `checkpoints`, key `group/key`, written in the step's transaction.
+//! * Checkpoints are records of the compacted topic `checkpoints`, key `group/key`, written in the step's transaction; large ones are
+//!   several records.
 //! * Every step sends at least one position with the membership under which its partitions were assigned, so that the brokers
 //!   refuse a member that was put out of its group.
 //! * A topic's incarnation is the id that the cluster gave it.
@@ -9,6 +10,7 @@
 mod admin;
 mod assignment;
 mod checkpoints;
+mod chunks;
 mod cluster;
 mod errors;
 mod fetch;

@@ -30,6 +30,17 @@ const OURS: [&str; 15] = [
     "transactional.id",
 ];
 
+/// What a consumer is set to unless the options say otherwise.
+const CONSUMER_DEFAULTS: [(&str, &str); 5] = [
+    ("fetch.wait.max.ms", "100"),
+    ("queued.max.messages.kbytes", "32768"),
+    // The partitions of a host that died stand still for so long: the least that a broker accepts by default.
+    ("session.timeout.ms", "6000"),
+    ("heartbeat.interval.ms", "1000"),
+    // A member that does not answer holds its group up for so long, as on the embedded bus. Longer than any step may take.
+    ("max.poll.interval.ms", "60000"),
+];
+
 /// How to reach a Kafka cluster and how to behave there.
 #[derive(Clone, Debug)]
 pub struct KafkaOptions {
@@ -88,6 +99,8 @@ impl KafkaOptions {
         config.set("client.id", "tidemill");
         config.set("reconnect.backoff.max.ms", "1000");
         config.set("topic.metadata.propagation.max.ms", "5000");
+        // New partitions and lost topics are found within so long; librdkafka's own interval is five minutes.
+        config.set("topic.metadata.refresh.interval.ms", "10000");
         for (key, value) in &self.options {
             config.set(key, value);
         }
@@ -127,8 +140,7 @@ impl KafkaOptions {
     /// A consumer of committed records that stores no positions by itself.
     pub(super) fn consumer(&self, group: &str) -> ClientConfig {
         let mut config = self.client();
-        let defaults = [("fetch.wait.max.ms", "100"), ("queued.max.messages.kbytes", "32768"), ("session.timeout.ms", "10000")];
-        for (key, value) in defaults.into_iter().chain([("heartbeat.interval.ms", "1000")]) {
+        for (key, value) in CONSUMER_DEFAULTS {
             config.set(key, self.options.get(key).map_or(value, String::as_str));
         }
         config.set("group.id", format!("{}{group}", self.topic_prefix));

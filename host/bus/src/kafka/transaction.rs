@@ -143,7 +143,9 @@ impl Transactions {
 
     fn abort(&mut self, why: BusError) -> Outcome {
         let aborted = self.running.as_ref().is_some_and(Running::abort);
-        if !aborted {
+        // A record that the broker refused leaves a hole in the producer's numbers, on which its next step would fail.
+        let has_hole = self.running.as_ref().is_some_and(|running| running.producer.context().0.lock().is_some());
+        if !aborted || has_hole {
             self.running = None;
         }
         Outcome::Refused(why)
@@ -166,9 +168,8 @@ impl Running {
             self.prepare(cluster, checkpoints.topic())?;
         }
         step.checkpoints.iter().try_for_each(|checkpoint| {
-            let (key, partition) = checkpoints.place(&checkpoint.key);
-            let record = BaseRecord::to(checkpoints.topic()).partition(partition as i32).key(key.as_bytes());
-            self.send(BaseRecord { payload: checkpoint.bytes.as_deref(), ..record }, deadline)
+            let pieces = checkpoints.records(checkpoint);
+            pieces.iter().try_for_each(|piece| self.send(piece.record(checkpoints.topic()), deadline))
         })
     }
 

@@ -3,10 +3,15 @@
 use super::*;
 use bytes::Bytes;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
-use tidemill_bus::{Bus, BusError, Checkpoint, Event};
+use tidemill_bus::{Bus, BusError, Checkpoint, Event, Step, TopicPartition};
 
 /// Polls both in turn until each owns half of the partitions.
 fn settle(a: &mut Consumer, b: &mut Consumer, halves: usize) {
@@ -86,6 +91,147 @@ pub fn a_fenced_member_commits_nothing(factory: &impl Factory) {
     b.until_seen(1);
     let lost = b.owned[0].0.clone();
     assert_eq!(b.values_of(&lost), [format!("first {}", lost.partition)]);
+}
+
+/// A host that is stopped and goes on later looks like this to its group: it does not poll, and then it commits.
+pub fn a_silent_member_loses_its_partitions_and_commits_nothing(factory: &impl Factory) {
+    let bus = factory.open_narrow();
+    in_and_out(&*bus, 2);
+    fill(&*bus, 2, "first");
+    let mut silent = Consumer::joined(&*bus, "work", &["in"]);
+    silent.until_seen(2);
+    let mut heir = Consumer::join(&*bus, "work", &["in"]);
+    heir.until("all partitions", |heir| heir.owned.len() == 2);
+    heir.until_seen(2);
+    commit_all(&mut heir);
+
+    let mut step = step_to("out", 0, &["never"]);
+    step.positions = [0, 1].map(|partition| (at("in", partition), silent.next(&at("in", partition)))).to_vec();
+    step.checkpoints.push(Checkpoint { key: "state".into(), bytes: Some(Bytes::from_static(b"never")) });
+    let refused = silent.member.commit(step);
+    assert!(matches!(refused, Err(BusError::Fenced(_))), "{refused:?}");
+    assert_eq!(values(&read_all(&*bus, "out", 0, 1)), ["done"]);
+    assert_eq!(heir.checkpoint("state"), None);
+    silent.owned.clear();
+    settle(&mut silent, &mut heir, 1);
+    fill(&*bus, 2, "second");
+    let deadline = Instant::now() + PATIENCE;
+    while silent.seen.len() + heir.seen.len() < 6 && Instant::now() < deadline {
+        silent.poll(Duration::from_millis(20));
+        heir.poll(Duration::from_millis(20));
+    }
+    assert_eq!((silent.seen.len(), heir.seen.len()), (3, 3), "back in the group it reads its share, from what was committed");
+}
+
+/// A worker as a stage is one: copies `in` to `out` in steps, restarts behind the last step after a failure.
+struct Copier {
+    bus: Arc<dyn Bus>,
+    copied: Arc<AtomicUsize>,
+    committed: BTreeMap<TopicPartition, i64>,
+}
+
+impl Copier {
+    fn run(mut self, stop: &AtomicBool) -> Box<dyn tidemill_bus::Member> {
+        let mut member = self.bus.join("work", &["in"]).expect("joined");
+        while !stop.load(Ordering::Relaxed) {
+            match member.poll(Duration::from_millis(50)) {
+                Ok(Event::Assigned(owned)) => self.committed.extend(owned),
+                Ok(Event::Revoked(lost)) => self.committed.retain(|partition, _| !lost.contains(partition)),
+                Ok(Event::Batch(batch)) => {
+                    let taken: Vec<_> = batch.iter().take(3).map(|(_, record)| record.value.to_vec()).collect();
+                    let next = batch.offsets[taken.len() - 1] + 1;
+                    let mut step = Step::default();
+                    *step.records(&at("out", batch.partition.partition)) = records(&taken);
+                    step.positions.push((batch.partition.clone(), next));
+                    if member.commit(step).is_ok() {
+                        self.committed.insert(batch.partition.clone(), next);
+                        self.copied.fetch_add(taken.len(), Ordering::Relaxed);
+                    }
+                    // Where it is owned no more, the next assignment says where to go on.
+                    drop(self.committed.get(&batch.partition).map(|next| member.seek(&batch.partition, *next)));
+                }
+                Ok(Event::Idle) | Err(_) => {}
+            }
+        }
+        member
+    }
+}
+
+pub fn each_record_counts_once_while_members_come_and_go(factory: &impl Factory) {
+    const COUNT: usize = 300;
+    let bus = factory.open_narrow();
+    in_and_out(&*bus, 4);
+    let (copied, all, some, other) =
+        (Arc::new(AtomicUsize::new(0)), AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+    let copier = || Copier { bus: Arc::clone(&bus), copied: Arc::clone(&copied), committed: BTreeMap::new() };
+    let until = |what: &str, count: usize| {
+        let deadline = Instant::now() + PATIENCE;
+        while copied.load(Ordering::Relaxed) < count {
+            assert!(Instant::now() < deadline, "{what}: {} copied", copied.load(Ordering::Relaxed));
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..COUNT {
+                publish_values(&*bus, "in", (n % 4) as u32, &[&format!("{n:04}")]);
+                // The load lasts for as long as members come and go.
+                while n > copied.load(Ordering::Relaxed) + 40 {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let first = scope.spawn(|| copier().run(&all));
+        until("the first", 20);
+        let second = scope.spawn(|| copier().run(&some));
+        until("a second joined", 80);
+        let third = scope.spawn(|| copier().run(&other));
+        until("a third joined", 140);
+        some.store(true, Ordering::Relaxed);
+        drop(second.join().expect("it leaves in order"));
+        until("one left", 200);
+        other.store(true, Ordering::Relaxed);
+        // Its partitions are its own until it is missed.
+        let killed = third.join().expect("it says nothing any more");
+        let fourth = scope.spawn(|| copier().run(&all));
+        until("one was killed and another came", COUNT);
+        all.store(true, Ordering::Relaxed);
+        drop((first.join().expect("the end"), fourth.join().expect("the end"), killed));
+    });
+    for partition in 0..4 {
+        let expected: Vec<_> = (0..COUNT).filter(|n| n % 4 == partition).map(|n| format!("{n:04}")).collect();
+        assert_eq!(values(&read_all(&*bus, "out", partition as u32, expected.len())), expected, "each once and in order");
+    }
+}
+
+pub fn state_goes_with_its_partition(factory: &impl Factory) {
+    let bus = factory.open();
+    in_and_out(&*bus, 2);
+    let mut a = Consumer::joined(&*bus, "work", &["in"]);
+    let key = |partition: &TopicPartition| format!("state/{}", partition.partition);
+    let save = |member: &mut Consumer, round: &str| {
+        let checkpoint =
+            |place: &TopicPartition| Checkpoint { key: key(place), bytes: Some(Bytes::from(format!("{round} {}", place.partition))) };
+        let checkpoints = member.owned.iter().map(|(partition, _)| checkpoint(partition)).collect();
+        member.member.commit(Step { checkpoints, ..Step::default() }).expect("committed");
+    };
+    save(&mut a, "first");
+    let mut b = Consumer::join(&*bus, "work", &["in"]);
+    settle(&mut a, &mut b, 1);
+    for member in [&mut a, &mut b] {
+        let place = member.owned[0].0.clone();
+        assert_eq!(member.checkpoint(&key(&place)), Some(Bytes::from(format!("first {}", place.partition))));
+        save(member, "second");
+    }
+    drop(a);
+    b.until("all partitions", |b| b.owned.len() == 2);
+    for partition in [0, 1] {
+        assert_eq!(
+            b.checkpoint(&format!("state/{partition}")),
+            Some(Bytes::from(format!("second {partition}"))),
+            "what the other one saved"
+        );
+    }
 }
 
 pub fn what_a_member_does_not_own_it_cannot_touch(factory: &impl Factory) {

@@ -1,8 +1,11 @@
 //! Publishing outside steps, topics and sizes.
 
 use super::*;
-use std::{collections::BTreeSet, sync::Arc};
-use tidemill_bus::{BusError, Compression, RECORD_BYTES_MAX, RecordBuf, Start};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, mpsc},
+};
+use tidemill_bus::{BusError, Compression, RECORD_BYTES_MAX, RecordBuf, Start, Step};
 
 pub fn a_partition_keeps_its_order(factory: &impl Factory) {
     let bus = factory.open();
@@ -39,6 +42,14 @@ fn noise(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
+/// A record that takes exactly so many bytes of its topic's limit.
+fn sized(size: usize) -> RecordBuf {
+    let mut made = RecordBuf::default();
+    made.push(1_700_000_000_000, b"k", &[], &noise(size - 12));
+    assert_eq!(made.largest(), size);
+    made
+}
+
 pub fn sizes_from_nothing_to_the_limit(factory: &impl Factory) {
     let bus = factory.open();
     in_and_out(&*bus, 1);
@@ -47,10 +58,14 @@ pub fn sizes_from_nothing_to_the_limit(factory: &impl Factory) {
         for size in sizes {
             publish(&*bus, topic, 0, records(&[noise(size)])).expect("published");
         }
-        let refused = publish(&*bus, topic, 0, records(&[noise(RECORD_BYTES_MAX + 1)]));
-        assert!(matches!(refused, Err(BusError::TooLarge { limit: RECORD_BYTES_MAX, .. })), "{refused:?}");
-        let seen = read_all(&*bus, topic, 0, sizes.len());
-        assert_eq!(seen.iter().map(|seen| seen.value.len()).collect::<Vec<_>>(), sizes);
+        publish(&*bus, topic, 0, sized(RECORD_BYTES_MAX)).expect("the limit itself is taken");
+        let refused = publish(&*bus, topic, 0, sized(RECORD_BYTES_MAX + 1)).expect_err("one byte more is not");
+        let expected = format!("a record of {} bytes for topic {{}} is over its limit of {RECORD_BYTES_MAX} bytes", RECORD_BYTES_MAX + 1);
+        let text = refused.to_string();
+        assert!(expected.split("{}").all(|part| text.contains(part)) && text.contains(topic), "{text}");
+        let seen = read_all(&*bus, topic, 0, sizes.len() + 1);
+        let expected: Vec<_> = sizes.into_iter().chain([RECORD_BYTES_MAX - 12]).collect();
+        assert_eq!(seen.iter().map(|seen| seen.value.len()).collect::<Vec<_>>(), expected);
         assert!(seen.iter().all(|seen| seen.value == noise(seen.value.len())), "{topic}: bytes come back");
     }
 }
@@ -106,18 +121,78 @@ pub fn all_acked_of_many_threads_are_there_once(factory: &impl Factory) {
     assert_eq!(values(&seen).into_iter().collect::<BTreeSet<_>>().len(), 400, "none is there twice");
 }
 
-pub fn sixty_four_partitions(factory: &impl Factory) {
+pub fn many_partitions<F: Factory>(factory: &F) {
     let bus = factory.open();
-    in_and_out(&*bus, 64);
-    for partition in 0..64 {
-        publish_values(&*bus, "in", partition, &[&partition.to_string()]);
+    bus.ensure_topics(&[spec("in", F::PARTITIONS, Compression::None)]).expect("made");
+    let (tell, told) = mpsc::channel();
+    for partition in 0..F::PARTITIONS {
+        let tell = tell.clone();
+        bus.publish("in", partition, records(&[partition.to_string()]), Box::new(move |result| drop(tell.send(result))));
+        // A client of Kafka sends a request for each partition: not all are under way at once.
+        if partition >= 50 {
+            told.recv_timeout(PATIENCE).expect("an answer").expect("published");
+        }
+    }
+    for _ in 0..50 {
+        told.recv_timeout(PATIENCE).expect("an answer").expect("published");
     }
     let mut member = Consumer::joined(&*bus, "all", &["in"]);
-    assert_eq!(member.owned.len(), 64);
-    member.until_seen(64);
+    assert_eq!(member.owned.len(), F::PARTITIONS as usize);
+    member.until_seen(F::PARTITIONS as usize);
     member.during(SILENCE);
-    assert_eq!(member.seen.len(), 64);
+    assert_eq!(member.seen.len(), F::PARTITIONS as usize);
     assert!(member.seen.iter().all(|seen| seen.value == seen.partition.partition.to_string().into_bytes()));
+    let positions = (0..F::PARTITIONS).map(|partition| (at("in", partition), member.next(&at("in", partition)))).collect();
+    member.member.commit(Step { positions, ..Step::default() }).expect("committed");
+    assert_eq!(bus.group_positions().expect("listed").len(), F::PARTITIONS as usize);
+}
+
+pub fn a_full_queue_refuses_and_takes_again(factory: &impl Factory) {
+    let bus = factory.open_narrow();
+    in_and_out(&*bus, 1);
+    let (tell, told) = mpsc::channel();
+    let values: Vec<String> = (0..3000).map(|n| format!("{n:04}{}", "x".repeat(1000))).collect();
+    for value in &values {
+        let (tell, name) = (tell.clone(), value.clone());
+        bus.publish("in", 0, records(&[value]), Box::new(move |result| drop(tell.send((name, result)))));
+    }
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    for _ in 0..values.len() {
+        match told.recv_timeout(PATIENCE).expect("every publish is answered") {
+            (name, Ok(())) => taken.push(name),
+            (_, Err(BusError::Full(_))) => refused += 1,
+            (_, Err(error)) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 0 && !taken.is_empty(), "{refused} of {} were refused by a queue of 100 KB", values.len());
+    publish_values(&*bus, "in", 0, &["there is room again"]);
+    bus.health().expect("it says so");
+    taken.sort();
+    taken.push("there is room again".to_owned());
+    assert_eq!(self::values(&read_all(&*bus, "in", 0, taken.len())), taken, "what was taken is there, once and in order");
+}
+
+pub fn a_topic_made_anew_is_another_one(factory: &impl Factory) {
+    let bus = factory.open();
+    in_and_out(&*bus, 1);
+    publish_values(&*bus, "in", 0, &["old", "older"]);
+    let before = bus.incarnation("in").expect("there");
+    let mut member = Consumer::joined(&*bus, "work", &["in"]);
+    member.until_seen(2);
+    let next = member.next(&at("in", 0));
+    member.member.commit(Step { positions: vec![(at("in", 0), next)], ..Step::default() }).expect("committed");
+    drop((member, bus));
+    factory.delete_topics();
+
+    let bus = factory.open();
+    in_and_out(&*bus, 1);
+    assert_ne!(bus.incarnation("in").expect("there"), before);
+    publish_values(&*bus, "in", 0, &["new"]);
+    assert_eq!(values(&read_all(&*bus, "in", 0, 1)), ["new"], "what was in the old one is gone");
+    let mut member = Consumer::joined(&*bus, "work", &["in"]);
+    member.until_seen(1);
+    member.during(SILENCE);
+    assert_eq!(values(&member.seen), ["new"], "the group's position was the old topic's");
 }
 
 pub fn topics_stay_as_they_were_made(factory: &impl Factory) {

@@ -67,3 +67,19 @@ pub fn a_blocked_reader_wakes_on_an_append(factory: &impl Factory) {
     assert_eq!(batch.iter().map(|(_, record)| record.value.to_vec()).collect::<Vec<_>>(), [b"wake up"]);
     thread.join().expect("published");
 }
+
+pub fn times_that_go_backwards_keep_their_order(factory: &impl Factory) {
+    let bus = factory.open();
+    in_and_out(&*bus, 1);
+    let times = [10, 20, 5, 30, 1, 40].map(|second| 1_700_000_000_000 + second * 1000);
+    for (n, time_ms) in times.into_iter().enumerate() {
+        let mut made = RecordBuf::default();
+        made.push(time_ms, b"k", &[], n.to_string().as_bytes());
+        publish(&*bus, "in", 0, made).expect("published");
+    }
+    assert_eq!(values(&read_all(&*bus, "in", 0, 6)), ["0", "1", "2", "3", "4", "5"], "the order is that of arrival");
+    for (second, expected) in [(0, "0"), (15, "1"), (25, "3"), (35, "5")] {
+        let mut reader = reader(&*bus, Start::TimeMs(1_700_000_000_000 + second * 1000));
+        assert_eq!(values(&read(&mut *reader, 1))[0], expected, "the first record at or after second {second}");
+    }
+}

@@ -111,6 +111,27 @@ pub fn a_checkpoint_is_replaced_and_forgotten(factory: &impl Factory) {
     }
 }
 
+pub fn a_large_checkpoint_grows_shrinks_and_goes(factory: &impl Factory) {
+    let bus = factory.open();
+    let mut member = worker(&*bus);
+    let mut bus = Some(bus);
+    let state = |bytes: usize| Bytes::from((0..bytes as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<_>>());
+    for size in [Some(5 << 20), Some(21 << 20), Some(9 << 20), Some(3), Some(8 << 20), None] {
+        let bytes = size.map(state);
+        let step =
+            Step { checkpoints: vec![Checkpoint { key: "state".into(), bytes: bytes.clone() }, save("other", b"o")], ..Step::default() };
+        member.member.commit(step).expect("committed");
+        assert!(member.checkpoint("state") == bytes, "{size:?}: another state came back");
+        drop(member);
+        drop(bus.take());
+        let reopened = factory.open();
+        member = Consumer::joined(&*reopened, "work", &["in"]);
+        bus = Some(reopened);
+        assert!(member.checkpoint("state") == bytes, "{size:?}: another state came back to the next member");
+        assert_eq!(member.checkpoint("other").as_deref(), Some(&b"o"[..]));
+    }
+}
+
 pub fn steps_of_several_members_do_not_mix(factory: &impl Factory) {
     let bus = factory.open();
     in_and_out(&*bus, 1);

@@ -70,7 +70,16 @@ impl World {
     fn options(&self, bus: Arc<dyn Bus>, commit_interval: Duration, files: Arc<dyn Files>, url: url::Url) -> LakeOptions {
         let (registry, _) = Registry::load(&[self.folder.path().join("schemas")]).expect("schemas");
         let clock = Arc::new(SystemClock::default());
-        LakeOptions { bus, registry: Arc::new(registry), url, commit_interval, commit_bytes: 128 << 20, clock, files }
+        LakeOptions {
+            bus,
+            registry: Arc::new(registry),
+            url,
+            commit_interval,
+            commit_bytes: 128 << 20,
+            clock,
+            files,
+            on_lost: OnLost::Continue,
+        }
     }
 
     /// Publishes bytes that are no message.

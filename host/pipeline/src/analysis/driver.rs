@@ -2,7 +2,7 @@
 //! came since the last one. What a stage does with the records is its [`Work`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, Step, TopicPartition, safeguard};
+use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, OnLost, Step, TopicPartition, lost, safeguard};
 
 /// How often a waiting worker looks at the clock and whether it is to stop.
 const POLL_MAX: Duration = Duration::from_millis(50);
@@ -26,19 +26,27 @@ pub struct StepOptions {
     pub step_ms: u64,
     /// When it has so many bytes to publish and save.
     pub step_bytes_max: usize,
-    /// Where a position is gone from the log: go on at the earliest record that is there (`true`), or stop the partition.
-    pub resume_at_earliest: bool,
+    /// Where a position is gone from the log: go on at the earliest record that is there, or stop the partition.
+    pub on_lost: OnLost,
 }
 
 impl Default for StepOptions {
     /// 100 ms, 16 MiB, stop.
     fn default() -> Self {
-        Self { step_ms: 100, step_bytes_max: 16 << 20, resume_at_earliest: false }
+        Self { step_ms: 100, step_bytes_max: 16 << 20, on_lost: OnLost::Stop }
     }
 }
 
 /// What a stage does with the records of its partitions.
 pub trait Work: Send {
+    /// Called before partitions of these topics are taken over: a topic may have been made anew since the last time.
+    ///
+    /// # Errors
+    /// When the bus cannot be asked; the driver tries again.
+    fn look_at_topics(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<(), BusError> {
+        let _ = topics;
+        Ok(())
+    }
     /// Takes a partition over at the group's position, with what its checkpoints say, and answers where to read from.
     /// A partition that it has already begins anew from its checkpoints.
     ///
@@ -73,8 +81,6 @@ struct Owned {
     committed: i64,
     /// The next offset to read.
     next: i64,
-    /// Its position was gone and it was said.
-    is_stopped: bool,
 }
 
 /// A worker: one thread, one member, one [`Work`].
@@ -87,6 +93,8 @@ pub struct Driver<W> {
     owned: BTreeMap<TopicPartition, Owned>,
     /// Partitions whose checkpoints could not be read yet.
     waiting: Vec<(TopicPartition, i64)>,
+    /// Topics of partitions that were assigned and not looked at yet.
+    new_topics: BTreeSet<Arc<str>>,
     step: Step,
     step_began: Option<Duration>,
     back_off: Duration,
@@ -96,8 +104,21 @@ pub struct Driver<W> {
 impl<W: Work> Driver<W> {
     /// A worker that owns nothing yet. The name is that of the stage, for logs and metrics.
     pub fn new(name: &'static str, member: Box<dyn Member>, work: W, options: StepOptions, clock: Arc<dyn Clock>) -> Self {
-        let (owned, waiting, step) = (BTreeMap::new(), Vec::new(), Step::default());
-        Self { name, member, work, options, clock, owned, waiting, step, step_began: None, back_off: BACK_OFF_MIN, poll_max: POLL_MAX }
+        let (owned, waiting, new_topics, step) = (BTreeMap::new(), Vec::new(), BTreeSet::new(), Step::default());
+        Self {
+            name,
+            member,
+            work,
+            options,
+            clock,
+            owned,
+            waiting,
+            new_topics,
+            step,
+            step_began: None,
+            back_off: BACK_OFF_MIN,
+            poll_max: POLL_MAX,
+        }
     }
 
     /// Works until `stop` is set; then commits what it has.
@@ -161,11 +182,14 @@ impl<W: Work> Driver<W> {
     fn handle(&mut self, event: Event) -> bool {
         match event {
             Event::Assigned(partitions) => {
+                lost::moved(self.name, partitions.iter().map(|(partition, _)| partition));
+                self.new_topics.extend(partitions.iter().map(|(partition, _)| Arc::clone(&partition.topic)));
                 self.waiting.extend(partitions);
                 self.assign_waiting()
             }
             Event::Revoked(partitions) => {
                 let went_well = self.commit();
+                lost::moved(self.name, &partitions);
                 self.waiting.retain(|(partition, _)| !partitions.contains(partition));
                 for partition in &partitions {
                     self.owned.remove(partition);
@@ -190,6 +214,13 @@ impl<W: Work> Driver<W> {
 
     /// Partitions whose checkpoints cannot be read are tried again: without its state nothing of a partition may be worked on.
     fn assign_waiting(&mut self) -> bool {
+        if !self.new_topics.is_empty() {
+            if let Err(error) = self.work.look_at_topics(&self.new_topics) {
+                tracing::warn!(%error, stage = self.name, "topics cannot be looked up; trying again");
+                return false;
+            }
+            self.new_topics.clear();
+        }
         while let Some((partition, position)) = self.waiting.pop() {
             if let Err(error) = self.assign(&partition, position) {
                 let stage = self.name;
@@ -204,33 +235,22 @@ impl<W: Work> Driver<W> {
     fn assign(&mut self, partition: &TopicPartition, position: i64) -> Result<(), BusError> {
         let next = self.work.assign(&mut *self.member, partition, position)?;
         self.member.seek(partition, next)?;
-        self.owned.insert(partition.clone(), Owned { committed: position, next, is_stopped: false });
+        self.owned.insert(partition.clone(), Owned { committed: position, next });
         // What a new owner has to say goes with the next step, whether or not records come.
         self.begin_step();
         Ok(())
     }
 
     fn poll_failed(&mut self, error: &BusError) -> bool {
-        let stage = self.name;
-        let BusError::OutOfRange { partition, position, start, end: _ } = error else {
-            tracing::warn!(%error, stage, "the bus could not be read; trying again");
+        let Some(lost) = lost::handle(self.name, &mut *self.member, error, self.options.on_lost) else {
+            tracing::warn!(%error, stage = self.name, "the bus could not be read; trying again");
             return false;
         };
-        let Some(owned) = self.owned.get_mut(partition) else { return false };
-        if std::mem::replace(&mut owned.is_stopped, true) {
-            return false;
-        }
-        let (topic, number) = (&*partition.topic, partition.partition);
-        let resume = self.options.resume_at_earliest && start > position;
-        owned.is_stopped = !resume;
-        tracing::error!(stage, topic, partition = number, position, start, resume, "records were removed before they were read");
-        metrics::counter!("tidemill_lost_offsets_total", "stage" => stage).increment(start.saturating_sub(*position).max(0) as u64);
-        self.work.lost(partition, start.saturating_sub(*position), &mut self.step);
+        let Some(owned) = self.owned.get_mut(&lost.partition) else { return false };
+        // Committed like records that were read, so that it is said once.
+        owned.next = lost.resumed.unwrap_or(owned.next);
+        self.work.lost(&lost.partition, lost.offsets, &mut self.step);
         self.begin_step();
-        let done = if resume { self.member.seek(partition, *start) } else { self.member.pause(partition, true) };
-        if let Err(error) = done {
-            tracing::warn!(%error, stage, topic, partition = number, "the partition could not be moved");
-        }
         true
     }
 

@@ -284,6 +284,7 @@ impl Slot {
         Saved {
             version,
             position: self.position(),
+            incarnation: self.committed.incarnation.clone(),
             watermark_ms: self.settled_watermark_ms,
             next_tick_ms: self.pending_tick_ms(),
             state,

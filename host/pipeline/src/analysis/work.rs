@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{columns::FillScratch, graphs::Alert, status::LiveState};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -255,13 +255,14 @@ impl PluginsWork {
 
     fn load(&self, member: &mut dyn Member, place: &TopicPartition, position: i64) -> Result<Vec<Slot>, BusError> {
         let now = self.now();
+        let incarnation = self.parts.outlets.incarnations.get(&place.topic).map_or("", |incarnation| incarnation);
         let slots = self.parts.set.plugins.iter().map(|spec| {
             let saved = match member.checkpoint(&Saved::key(spec.name(), place))? {
                 Some(bytes) => Saved::decode(&bytes).map_err(|error| unusable(spec.name(), place, &error))?,
                 // A new plugin begins where the group is.
                 None => Saved { position, ..Saved::default() },
             };
-            Ok(Slot::new(Arc::clone(spec), place.clone(), saved, self.rows_max, now))
+            Ok(Slot::new(Arc::clone(spec), place.clone(), saved.go_on_in(incarnation, position), self.rows_max, now))
         });
         slots.collect()
     }
@@ -274,6 +275,13 @@ impl PluginsWork {
 }
 
 impl Work for PluginsWork {
+    fn look_at_topics(&mut self, topics: &BTreeSet<Arc<str>>) -> Result<(), BusError> {
+        for topic in topics {
+            self.parts.outlets.incarnations.insert(Arc::clone(topic), self.parts.bus.incarnation(topic)?);
+        }
+        Ok(())
+    }
+
     fn assign(&mut self, member: &mut dyn Member, place: &TopicPartition, position: i64) -> Result<i64, BusError> {
         self.release(place);
         let slots = self.load(member, place, position)?;

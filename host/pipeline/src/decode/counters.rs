@@ -2,7 +2,6 @@
 
 use super::failure::ErrorType;
 use metrics::Counter;
-use tidemill_bus::TopicPartition;
 
 /// Handles of the counters that grow with every message.
 pub struct Counters {
@@ -57,10 +56,4 @@ impl Counters {
 /// A step failed and is done again.
 pub fn step_failed() {
     metrics::counter!("tidemill_decode_steps_failed_total").increment(1);
-}
-
-/// A partition stopped because messages are gone.
-pub fn partition_stopped(partition: &TopicPartition) {
-    let labels = [("topic", partition.topic.to_string()), ("partition", partition.partition.to_string())];
-    metrics::gauge!("tidemill_partition_stopped", &labels).set(1.0);
 }

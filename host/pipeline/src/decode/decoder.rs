@@ -148,6 +148,12 @@ impl Decoder {
         })
     }
 
+    /// The topic was made anew: what is decoded from now on comes from another one.
+    pub fn set_incarnation(&mut self, incarnation: &Arc<str>) {
+        self.incarnation = Arc::clone(incarnation);
+        self.writer.set_incarnation(incarnation);
+    }
+
     /// The incarnation of the topic that it decodes.
     pub fn incarnation(&self) -> Arc<str> {
         Arc::clone(&self.incarnation)

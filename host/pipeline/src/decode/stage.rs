@@ -22,6 +22,8 @@ use tidemill_bus::{Bus, BusError, Clock, Files};
 
 /// The group that decodes `raw`.
 pub const GROUP: &str = "decode";
+/// What it decodes.
+pub(super) const RAW: &str = "raw";
 /// The pause before a worker whose code panicked is made anew.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -133,8 +135,9 @@ impl Seat {
         let decoder = Decoder::new(settings)?;
         let record = (settings.generation, settings.epoch);
         let duplicates = dedupe.as_ref().map(|options| DuplicatesParts::new(options, &**bus, record)).transpose()?;
-        let member = bus.join(GROUP, &["raw"])?;
-        Ok(Worker::new(WorkerParts { member, decoder, limits: *limits, clock: Arc::clone(clock), fence, duplicates }))
+        let member = bus.join(GROUP, &[RAW])?;
+        let worker = Worker::new(WorkerParts { member, decoder, limits: *limits, clock: Arc::clone(clock), fence, duplicates });
+        Ok(worker.on(bus))
     }
 
     fn run(&self, worker: Worker, stop: &AtomicBool) {

@@ -6,7 +6,9 @@ use super::{
     duplicates::{Duplicates, DuplicatesParts},
     failure::{ErrorType, Failure},
     fence::{Care, Fence, Note, SourceRange},
+    stage::{GROUP, RAW},
 };
+use crate::lost::publish_lost_alert;
 use std::{
     collections::BTreeMap,
     ops::Range,
@@ -16,7 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, Step, TopicPartition, safeguard};
+use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, OnLost, Step, TopicPartition, lost, safeguard};
 
 /// How often a waiting worker looks whether it is to stop.
 const POLL_MAX: Duration = Duration::from_millis(100);
@@ -34,12 +36,14 @@ pub struct StepLimits {
     pub step_bytes_max: usize,
     /// So many bytes of raw records are decoded before the limits are looked at again.
     pub slice_bytes_max: usize,
+    /// Where raw messages were removed before they were decoded.
+    pub on_lost: OnLost,
 }
 
 impl Default for StepLimits {
     /// 100 ms and 32 MiB: 70 MiB/s of raw bodies become 210 MiB/s of documents, 21 MiB in a step; looked at each 4 MiB.
     fn default() -> Self {
-        Self { step_ms: 100, step_bytes_max: 32 << 20, slice_bytes_max: 4 << 20 }
+        Self { step_ms: 100, step_bytes_max: 32 << 20, slice_bytes_max: 4 << 20, on_lost: OnLost::Stop }
     }
 }
 
@@ -76,6 +80,9 @@ pub struct Worker {
     step: Step,
     step_began: Option<Duration>,
     back_off: Duration,
+    /// Asked which creation of its topic a new assignment is of.
+    bus: Option<Arc<dyn Bus>>,
+    must_look: bool,
 }
 
 impl Worker {
@@ -84,7 +91,13 @@ impl Worker {
         if let Some(duplicates) = parts.duplicates.take() {
             *parts.decoder.duplicates() = Duplicates::new(duplicates);
         }
-        Self { parts, owned: BTreeMap::new(), step: Step::default(), step_began: None, back_off: BACK_OFF_MIN }
+        Self { parts, owned: BTreeMap::new(), step: Step::default(), step_began: None, back_off: BACK_OFF_MIN, bus: None, must_look: false }
+    }
+
+    /// With the bus of its topic, which may be deleted and made anew while the worker runs.
+    pub fn on(mut self, bus: &Arc<dyn Bus>) -> Self {
+        self.bus = Some(Arc::clone(bus));
+        self
     }
 
     /// Works until `stop` is set; then commits what it has.
@@ -99,10 +112,11 @@ impl Worker {
 
     /// Handles one event, and ends the step when it is due. Returns how long to wait before the next turn after a failure.
     pub fn turn(&mut self) -> Option<Duration> {
-        let went_well = match self.parts.member.poll(self.poll_wait()) {
-            Ok(event) => self.handle(event),
-            Err(error) => self.poll_failed(&error),
-        };
+        let went_well = self.look_at_topic()
+            && match self.parts.member.poll(self.poll_wait()) {
+                Ok(event) => self.handle(event),
+                Err(error) => self.poll_failed(&error),
+            };
         let went_well = went_well && (!self.is_due() || self.commit());
         if went_well {
             return None;
@@ -116,6 +130,22 @@ impl Worker {
     #[cfg(test)]
     pub(super) fn end_step(&mut self) {
         self.commit();
+    }
+
+    /// Before anything is read under a new assignment: offsets of another creation of the topic mean other messages.
+    fn look_at_topic(&mut self) -> bool {
+        let Some(bus) = self.bus.as_ref().filter(|_| self.must_look) else { return true };
+        match bus.incarnation(RAW) {
+            Ok(incarnation) => {
+                self.parts.decoder.set_incarnation(&incarnation);
+                self.must_look = false;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the topic of raw messages cannot be looked up; trying again");
+                false
+            }
+        }
     }
 
     fn poll_wait(&self) -> Duration {
@@ -135,6 +165,8 @@ impl Worker {
     fn handle(&mut self, event: Event) -> bool {
         match event {
             Event::Assigned(partitions) => {
+                lost::moved(GROUP, partitions.iter().map(|(partition, _)| partition));
+                self.must_look = !partitions.is_empty();
                 // Others may have had them since: what was seen is read again.
                 self.parts.decoder.duplicates().retain(|_| false);
                 for (partition, position) in partitions {
@@ -146,6 +178,7 @@ impl Worker {
             }
             Event::Revoked(partitions) => {
                 let went_well = self.commit();
+                lost::moved(GROUP, &partitions);
                 self.owned.retain(|partition, _| !partitions.contains(partition));
                 let Self { owned, parts, .. } = self;
                 parts.decoder.duplicates().retain(|number| owned.keys().any(|partition| partition.partition == number));
@@ -179,22 +212,17 @@ impl Worker {
     }
 
     fn poll_failed(&mut self, error: &BusError) -> bool {
-        if let BusError::OutOfRange { partition, position, start, .. } = error {
-            tracing::error!(
-                topic = &*partition.topic,
-                partition = partition.partition,
-                position,
-                start,
-                "messages were removed before they were decoded; the partition stops until its position is set by hand"
-            );
-            counters::partition_stopped(partition);
-            if let Err(error) = self.parts.member.pause(partition, true) {
-                tracing::warn!(%error, "the partition could not be paused");
-            }
-        } else {
+        let WorkerParts { member, decoder, limits, clock, .. } = &mut self.parts;
+        let Some(lost) = lost::handle(GROUP, &mut **member, error, limits.on_lost) else {
             tracing::warn!(%error, "the bus could not be read; trying again");
+            return false;
+        };
+        if let (Some(owned), Some(next)) = (self.owned.get_mut(&lost.partition), lost.resumed) {
+            owned.next = next;
         }
-        false
+        publish_lost_alert(GROUP, &lost, &decoder.incarnation(), &**clock, &mut self.step);
+        self.step_began.get_or_insert_with(|| clock.elapsed());
+        true
     }
 
     /// Decodes a batch slice by slice, so that a step does not grow far beyond its limits.

@@ -194,6 +194,11 @@ impl RecordWriter {
         self.cut.rest(valid.document).map(<[u8]>::len).sum()
     }
 
+    /// The topic was made anew.
+    pub fn set_incarnation(&mut self, incarnation: &Arc<str>) {
+        self.incarnation = Arc::clone(incarnation);
+    }
+
     fn set_source(&mut self, origin: Origin<'_>) {
         self.source.clear();
         let source = Source {

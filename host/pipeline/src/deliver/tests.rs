@@ -130,6 +130,7 @@ impl Hands {
             clock: Arc::clone(&self.house.clock) as _,
             files: Arc::new(SystemFiles),
             runtime: self.runtime.handle().clone(),
+            on_lost: tidemill_bus::OnLost::Stop,
             timeout: Duration::from_millis(500),
             seed: 1,
             epoch: 0,

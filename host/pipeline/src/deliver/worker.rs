@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     analysis::{Envelope, Outlet, StageHandle},
+    lost::publish_lost_alert,
     output::{OutboxEntry, outbox_topic},
     source::Source,
     status::PluginStatus,
@@ -26,7 +27,9 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Files, Member, Step, TopicPartition, crash_point, partition_of, safeguard};
+use tidemill_bus::{
+    Bus, BusError, Clock, Event, FetchedBatch, Files, Member, OnLost, Step, TopicPartition, crash_point, lost, partition_of, safeguard,
+};
 use tidemill_config::Allow;
 use tidemill_runtime::Target;
 
@@ -58,6 +61,8 @@ pub struct DeliverOptions {
     pub runtime: tokio::runtime::Handle,
     /// How long one request may take.
     pub timeout: Duration,
+    /// Where deliveries were removed before they were performed.
+    pub on_lost: OnLost,
     /// Of the jitter.
     pub seed: u64,
     /// The configuration's number, for `tm-epoch`.
@@ -105,6 +110,7 @@ pub struct DeliverWorker {
     client: reqwest::Client,
     errors: Outlet,
     incarnation: Arc<str>,
+    group: String,
     lanes: BTreeMap<TopicPartition, Lane>,
     step: Step,
     committed_at: Duration,
@@ -133,11 +139,12 @@ impl DeliverWorker {
         let errors = Outlet::new(&*options.bus, "errors")?;
         let incarnation = options.bus.incarnation(&topic)?;
         let client = super::http::client(options.timeout)?;
-        let member = options.bus.join(&format!("deliver-{}", options.plugin), &[&topic])?;
+        let group = format!("deliver-{}", options.plugin);
+        let member = options.bus.join(&group, &[&topic])?;
         let (sender, receiver) = crossbeam_channel::unbounded();
         let (committed_at, jitter) = (options.clock.elapsed(), Jitter::new(options.seed));
         let (lanes, step) = (BTreeMap::new(), Step::default());
-        Ok(Self { options, member, client, errors, incarnation, lanes, step, committed_at, jitter, sender, receiver })
+        Ok(Self { options, member, client, errors, incarnation, group, lanes, step, committed_at, jitter, sender, receiver })
     }
 
     /// Works until `stop` is set. What is in flight then is not waited for: it is sent again after the next start.
@@ -167,6 +174,11 @@ impl DeliverWorker {
     fn handle(&mut self, event: Event) -> bool {
         match event {
             Event::Assigned(partitions) => {
+                lost::moved(&self.group, partitions.iter().map(|(place, _)| place));
+                match self.options.bus.incarnation(&outbox_topic(&self.options.plugin)) {
+                    Ok(incarnation) => self.incarnation = incarnation,
+                    Err(error) => tracing::warn!(%error, plugin = self.options.plugin, "the outbox cannot be looked up"),
+                }
                 for (place, position) in partitions {
                     self.lanes.insert(place, Lane::new(position));
                 }
@@ -174,6 +186,7 @@ impl DeliverWorker {
             }
             Event::Revoked(partitions) => {
                 let went_well = self.commit();
+                lost::moved(&self.group, &partitions);
                 for place in partitions {
                     self.lanes.remove(&place);
                     self.options.status.set_position(&place, None);
@@ -189,8 +202,15 @@ impl DeliverWorker {
     }
 
     fn poll_failed(&mut self, error: &BusError) -> bool {
-        tracing::warn!(%error, plugin = self.options.plugin, "the outbox could not be read; trying again");
-        false
+        let Some(lost) = lost::handle(&self.group, &mut *self.member, error, self.options.on_lost) else {
+            tracing::warn!(%error, plugin = self.options.plugin, "the outbox could not be read; trying again");
+            return false;
+        };
+        publish_lost_alert(&self.group, &lost, &self.incarnation, &*self.options.clock, &mut self.step);
+        if let (Some(lane), Some(next)) = (self.lanes.get_mut(&lost.partition), lost.resumed) {
+            lane.done = next;
+        }
+        true
     }
 
     fn queue(&mut self, batch: &FetchedBatch) {
@@ -318,9 +338,8 @@ impl DeliverWorker {
         let timestamp_ns = self.options.clock.now_ns();
         let at = format!("{}/{}/{offset}", place.topic, place.partition);
         let uuid = Rejection { plugin: &self.options.plugin, entry, at: &at, reason }.write(timestamp_ns, &mut value);
-        let producer = format!("deliver-{}", self.options.plugin);
         let source =
-            Source { producer: &producer, generation: 0, incarnation: &self.incarnation, partition: place.partition, offset, n: 0 };
+            Source { producer: &self.group, generation: 0, incarnation: &self.incarnation, partition: place.partition, offset, n: 0 };
         self.errors.publish(&mut self.step, Envelope { key: &uuid, source, epoch: self.options.epoch, timestamp_ns }, &value);
     }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     analysis::{Driver, Envelope, Numbering, Outlet, StepOptions, Work},
+    lost::publish_lost_alert,
     source::Source,
     status::LiveState,
 };
@@ -19,7 +20,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tidemill_bus::{Bus, BusError, Checkpoint, Clock, FetchedBatch, Member, Step, TopicPartition};
+use tidemill_bus::{Bus, BusError, Checkpoint, Clock, FetchedBatch, Member, Step, TopicPartition, lost::Lost};
 
 /// The group and the topic of deltas.
 pub const GRAPHS: &str = "graphs";
@@ -191,12 +192,12 @@ impl Work for GraphsWork {
         self.partitions.values_mut().for_each(|merging| merging.changed.clear());
     }
 
-    fn lost(&mut self, partition: &TopicPartition, offsets: i64, _: &mut Step) {
-        tracing::error!(
-            partition = partition.partition,
-            offsets,
-            "graph deltas were removed before they were merged: graphs are incomplete"
-        );
+    fn lost(&mut self, partition: &TopicPartition, offsets: i64, step: &mut Step) {
+        let number = partition.partition;
+        tracing::error!(partition = number, offsets, "graph deltas were removed before they were merged: graphs are incomplete");
+        let position = self.partitions.get(partition).map_or(0, |merging| merging.position);
+        let lost = Lost { partition: partition.clone(), position, offsets, resumed: None };
+        publish_lost_alert(GRAPHS, &lost, &self.incarnation, &*self.clock, step);
     }
 }
 

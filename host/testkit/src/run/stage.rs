@@ -12,6 +12,7 @@ use super::{
 use crate::Fixture;
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};
+use tidemill_bus::OnLost;
 use tidemill_message::{Matcher, MessageRef};
 use tidemill_pipeline::{
     analysis::{Deployed, Driver, PluginsOptions, PluginsWork, StepOptions, analysis_worker, output_worker},
@@ -30,7 +31,7 @@ const ANALYSIS_INPUTS: [&str; 2] = ["validated", "errors"];
 /// What the output stage reads.
 const OUTPUT_INPUTS: [&str; 4] = ["validated", "errors", "derived", "alerts"];
 /// Steps of few milliseconds of the injected clock: a poll waits no longer than a step in real time.
-const STEP: StepOptions = StepOptions { step_ms: 5, step_bytes_max: 64 << 20, resume_at_earliest: true };
+const STEP: StepOptions = StepOptions { step_ms: 5, step_bytes_max: 64 << 20, on_lost: OnLost::Continue };
 /// A partition is held to be idle after 2 s and 8 polls; then timers follow the clock.
 const IDLE_TURNS: u32 = 12;
 /// What passes from one of these turns to the next.

@@ -3,7 +3,7 @@
 use super::plugins::{Loaded, Ready};
 use crate::exit::{Failure, surroundings, wrong_use};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tidemill_bus::{Bus, Clock, SystemFiles};
+use tidemill_bus::{Bus, Clock, OnLost, SystemFiles};
 use tidemill_config::{Config, Role};
 use tidemill_lake::{LakeHandle, LakeLimits, LakeOptions, LakeStage};
 use tidemill_pipeline::{
@@ -112,7 +112,14 @@ impl Stages {
 
 impl Common<'_> {
     fn step_options(&self) -> StepOptions {
-        StepOptions { step_ms: self.config.bus.step_ms, ..StepOptions::default() }
+        StepOptions { step_ms: self.config.bus.step_ms, on_lost: self.on_lost(), ..StepOptions::default() }
+    }
+
+    fn on_lost(&self) -> OnLost {
+        match self.config.bus.on_lost {
+            tidemill_config::OnLost::Stop => OnLost::Stop,
+            tidemill_config::OnLost::Continue => OnLost::Continue,
+        }
     }
 
     fn decode(&self, decoders: &[Ready], registry: &Arc<Registry>) -> Result<DecodeStage, Failure> {
@@ -121,7 +128,7 @@ impl Common<'_> {
             settings: self.decode_settings(decoders, registry)?,
             workers: self.workers as u32,
             pinned: false,
-            limits: StepLimits { step_ms: self.config.bus.step_ms, ..StepLimits::default() },
+            limits: StepLimits { step_ms: self.config.bus.step_ms, on_lost: self.on_lost(), ..StepLimits::default() },
             clock: Arc::clone(self.clock),
             scratch: Some((Arc::new(SystemFiles), self.config.data_dir.join("fence"))),
             dedupe: dedupe_options(self.config),
@@ -139,6 +146,7 @@ impl Common<'_> {
             commit_bytes: lake.commit_bytes,
             clock: Arc::clone(self.clock),
             files: Arc::new(SystemFiles),
+            on_lost: self.on_lost(),
         };
         let limits = LakeLimits {
             maintenance_interval: Duration::from_secs_f64(lake.upkeep_interval_s),
@@ -171,6 +179,7 @@ impl Common<'_> {
             files: Arc::new(SystemFiles),
             runtime: self.io.clone(),
             timeout: DELIVERY_TIMEOUT,
+            on_lost: self.on_lost(),
             seed: u64::from(std::process::id()),
             epoch: 0,
         }

@@ -232,7 +232,7 @@ fn the_first_valid_message_of_a_document_is_the_one_that_counts() {
 fn batches_and_steps_change_nothing() {
     let bytes = MIXED[0].value().len();
     for (slice_bytes_max, step_bytes_max) in [(1, 1), (1, 32 << 20), (7 * bytes, 1), (2 * bytes, 600)] {
-        let limits = StepLimits { step_ms: 1_000_000, step_bytes_max, slice_bytes_max };
+        let limits = StepLimits { step_ms: 1_000_000, step_bytes_max, slice_bytes_max, ..StepLimits::default() };
         check(&Host { limits, ..Host::new() }, &MIXED, &MIXED_RESULTS);
     }
 }
