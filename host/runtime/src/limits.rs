@@ -38,13 +38,13 @@ pub struct Limits {
     pub cells_max: u64,
     /// Deliveries one call may return. 4,096: one for each row of a full batch.
     pub deliveries_max: u64,
-    /// Graphs an instance may declare.
+    /// Graphs an instance may declare. 1,024, what the stage that merges them holds of a plugin: three for each of 340 document types.
     pub graphs_max: u64,
     /// Columns one graph may have. At most 256 by contract.
     pub graph_columns_max: u64,
     /// Rows times columns of all declared graphs. 8 Mi cells of 8 bytes: 64 MiB in the owner of the graphs.
     pub graph_cells_max: u64,
-    /// Alert rules an instance may declare.
+    /// Alert rules an instance may declare. 8,192: two for each of ten columns of such a graph of every type.
     pub rules_max: u64,
     /// Payloads one call may return.
     pub payloads_max: u64,
@@ -87,10 +87,10 @@ impl Default for Limits {
             messages_max: 10_000,
             cells_max: 65_536,
             deliveries_max: 4_096,
-            graphs_max: 64,
+            graphs_max: 1_024,
             graph_columns_max: 256,
             graph_cells_max: 8 * MI,
-            rules_max: 1_024,
+            rules_max: 8_192,
             payloads_max: 64,
             alerts_max: 100,
             log_lines_max: 100,

@@ -5,7 +5,7 @@ use tidemill_guest::analysis::*;
 
 /// Document types with graphs of their own: a bound on memory above what a schema repository has. What comes after counts
 /// under [`OTHER`].
-const TYPES_MAX: usize = 512;
+const TYPES_MAX: usize = 340;
 /// Takes errors that name a type which no schema knows: a path can name any. That rule looks at the message alone, so
 /// which types have graphs does not depend on how messages are spread over partitions.
 const OTHER: &str = "OTHER";

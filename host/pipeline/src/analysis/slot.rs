@@ -220,7 +220,8 @@ impl Slot {
         self.queue_bytes += row.value.len();
         self.rows_bytes += row.value.len();
         self.rows_since.get_or_insert(now);
-        self.rows.push(row);
+        // What was fetched before may be newer: the row's time is that of all rows up to it, however they were fetched.
+        self.rows.push(&Fed { watermark_ms: self.watermark_ms.unwrap_or(row.watermark_ms), ..*row });
         if self.builder.is_full() || self.builder.rows() >= self.rows_max || self.rows_bytes >= BATCH_RECORD_BYTES_MAX {
             self.cut();
         }

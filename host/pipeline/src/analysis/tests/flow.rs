@@ -112,6 +112,34 @@ fn records_that_its_matcher_does_not_select_are_no_lag() {
     assert_eq!(saved_state(&mut worker, "choosy"), (10, (0..10).sum()));
 }
 
+/// Adds one to a graph at the row's time.
+fn count(seen: &mut Seen<'_>) -> Result<(), runtime::CallErrorKind> {
+    let graph = runtime::Graph { graph: 0, title: "rows".into(), rows: 1_000, seconds_per_row: 1 };
+    let (name, unit, aggregation) = ("rows".into(), "count".into(), runtime::Aggregation::Sum);
+    seen.found.new_graphs.push(graph);
+    seen.found.new_columns.push(runtime::GraphColumn { graph: 0, column: 0, name, unit, aggregation });
+    let time_s = (seen.time_ns / 1_000_000_000) as u32;
+    seen.found.cells.push(runtime::GraphCell { graph: 0, column: 0, time_s, value: 1.0 });
+    Ok(())
+}
+
+#[test]
+fn older_records_behind_newer_ones_take_nothing_out_of_graphs() {
+    let house = House::new(1);
+    let plugin = Scripted::new("counter", &house, count);
+    let mut worker = house.analysis(&[&plugin]);
+    // Two fetches in one batch of the plugin: rows of minutes ahead of what comes behind them.
+    worker.turn();
+    house.publish("validated", 5_000..5_100);
+    worker.turn();
+    house.publish("validated", 0..100);
+    house.drain(&mut worker);
+    let deltas = house.read("graphs");
+    let deltas = deltas.iter().map(|(_, value)| crate::graphs::Delta::decode(value).expect("a delta"));
+    let cells = deltas.flat_map(|delta| delta.graphs).flat_map(|graph| graph.cells);
+    assert_eq!(cells.map(|cell| cell.value).sum::<f64>(), 200.0);
+}
+
 #[test]
 fn ticks_follow_the_partitions_time_and_the_clock_in_silence() {
     let house = House::new(1);
