@@ -38,6 +38,7 @@ impl World {
             files: Arc::new(files.clone()),
             runtime: runtime.handle().clone(),
             timeout: Duration::from_secs(5),
+            on_lost: tidemill_bus::OnLost::Stop,
             seed: 1,
             epoch: 0,
         };

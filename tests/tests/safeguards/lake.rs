@@ -47,6 +47,7 @@ impl World {
             commit_bytes: 128 << 20,
             clock: Arc::new(SystemClock::default()),
             files: Arc::new(files.clone()),
+            on_lost: tidemill_bus::OnLost::Stop,
         };
         let limits = LakeLimits {
             maintenance_interval: Duration::from_millis(200),
