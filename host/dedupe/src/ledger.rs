@@ -19,10 +19,10 @@ const FORGOTTEN_MAX: usize = 16;
 /// An id in an increment: its hash and what tells its Uuid.
 const ID_BYTES: usize = 8 + 2;
 /// A level's increments become one of the next level when they have so many bytes: a part of all that is kept, because the host
-/// holds them in memory until then.
+/// holds them in memory until then. With a step's ids it stays below 4 MiB, from where on the Kafka bus cuts checkpoints into pieces.
 const OPEN_PART: u64 = 32;
 const OPEN_BYTES_MIN: u64 = 64 << 10;
-const OPEN_BYTES_MAX: u64 = 4 << 20;
+const OPEN_BYTES_MAX: u64 = 3 << 19;
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 1 + 8;
 
