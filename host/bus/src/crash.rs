@@ -32,6 +32,7 @@ pub const CRASH_POINTS: &[CrashPoint] = &[
 pub const SAFEGUARDS: &[&str] = &[
     "log-sync",
     "log-folder-sync",
+    "log-recovery-sync",
     "log-crc",
     "step-whole",
     "group-fence",

@@ -9,7 +9,7 @@ use super::{
     side::{Side, SideSlot},
     store::{Store, io_error},
 };
-use crate::{BusError, File};
+use crate::{BusError, File, safeguard};
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
 /// A record takes 15 bytes at least and Zstandard makes 1000 of 1 at most: so many offsets may be lost with a byte of the log.
@@ -74,6 +74,7 @@ pub(super) fn recover(store: &Store) -> Result<Recovered, BusError> {
         found.read(store, &segments)?;
         found.skip_offsets(aside_bytes);
     }
+    found.make_durable(store)?;
     Ok(found)
 }
 
@@ -92,6 +93,14 @@ fn has_entry(store: &Store, segment: u32) -> Result<bool, BusError> {
 }
 
 impl Recovered {
+    /// What an earlier process wrote and did not live to sync is shown from now on, and stages act on it: so it is made durable
+    /// first, the segment's name too.
+    fn make_durable(&self, store: &Store) -> Result<(), BusError> {
+        let Some(active) = self.active.as_ref().filter(|_| safeguard("log-recovery-sync")) else { return Ok(()) };
+        active.file.sync().map_err(|error| io_error("cannot sync", &store.log_path(active.segment), error))?;
+        store.files().sync_dir(store.folder()).map_err(|error| io_error("cannot sync", store.folder(), error))
+    }
+
     fn read(&mut self, store: &Store, segments: &[u32]) -> Result<(), BusError> {
         let newest = self.find_snapshot(store, segments)?;
         for &segment in &segments[..newest] {

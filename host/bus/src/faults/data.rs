@@ -6,7 +6,7 @@ use std::time::SystemTime;
 const SECTOR_BYTES: usize = 512;
 
 /// The content of a file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Data {
     pub(super) seen: Vec<u8>,
     pub(super) modified: SystemTime,
@@ -14,7 +14,7 @@ pub(super) struct Data {
     unsynced: Vec<Change>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Change {
     Write { offset: usize, bytes: Vec<u8> },
     Length(usize),

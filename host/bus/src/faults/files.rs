@@ -58,11 +58,11 @@ pub enum Operation {
     Remove,
 }
 
-/// So many operations on files whose path ends like this fail with `EIO`.
+/// So many operations on files whose path has this in it fail with `EIO`.
 #[derive(Debug)]
 struct Fault {
     operation: Operation,
-    ending: String,
+    part: String,
     left: u32,
 }
 
@@ -105,7 +105,7 @@ impl World {
     /// Whether this operation is to fail.
     fn check(&mut self, operation: Operation, path: &Path) -> io::Result<()> {
         let path = path.to_string_lossy();
-        let is_meant = |fault: &&mut Fault| fault.left > 0 && fault.operation == operation && path.ends_with(&fault.ending);
+        let is_meant = |fault: &&mut Fault| fault.left > 0 && fault.operation == operation && path.contains(&fault.part);
         match self.faults.iter_mut().find(is_meant) {
             Some(fault) => {
                 fault.left -= 1;
@@ -153,14 +153,31 @@ impl FaultFiles {
         Self { world: Arc::new(Mutex::new(found)), gate: Arc::default() }
     }
 
+    /// Disk and page cache as another process finds them when this one was killed now.
+    pub fn killed(&self) -> Self {
+        let world = self.world.lock();
+        let mut copies: BTreeMap<*const Mutex<Data>, Arc<Mutex<Data>>> = BTreeMap::new();
+        let mut copy = |names: &Names| -> Names {
+            let copied = |(path, data): (&PathBuf, &Arc<Mutex<Data>>)| {
+                let copy = copies.entry(Arc::as_ptr(data)).or_insert_with(|| Arc::new(Mutex::new(data.lock().clone())));
+                (path.clone(), Arc::clone(copy))
+            };
+            names.iter().map(copied).collect()
+        };
+        let (names, durable_names) = (copy(&world.names), copy(&world.durable_names));
+        let (folders, durable_folders) = (world.folders.clone(), world.durable_folders.clone());
+        let found = World { names, durable_names, folders, durable_folders, ..World::default() };
+        Self { world: Arc::new(Mutex::new(found)), gate: Arc::default() }
+    }
+
     /// So many bytes can still be written; then `ENOSPC`.
     pub fn set_free_bytes(&self, bytes: u64) {
         self.world.lock().free_bytes = bytes;
     }
 
-    /// The next so many operations on files whose path ends like this fail with `EIO`.
-    pub fn fail(&self, operation: Operation, path_ending: &str, count: u32) {
-        self.world.lock().faults.push(Fault { operation, ending: path_ending.to_owned(), left: count });
+    /// The next so many operations on files whose path has this in it fail with `EIO`.
+    pub fn fail(&self, operation: Operation, path_part: &str, count: u32) {
+        self.world.lock().faults.push(Fault { operation, part: path_part.to_owned(), left: count });
     }
 
     /// Nothing fails any more.
