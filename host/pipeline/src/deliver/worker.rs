@@ -7,7 +7,7 @@
 use super::{
     allow::{self, Allowed},
     back_off::Jitter,
-    file,
+    file::Folder,
     http::{Outcome, Request},
     reject::Rejection,
 };
@@ -108,6 +108,7 @@ pub struct DeliverWorker {
     options: DeliverOptions,
     member: Box<dyn Member>,
     client: reqwest::Client,
+    folder: Folder,
     errors: Outlet,
     incarnation: Arc<str>,
     group: String,
@@ -143,8 +144,8 @@ impl DeliverWorker {
         let member = options.bus.join(&group, &[&topic])?;
         let (sender, receiver) = crossbeam_channel::unbounded();
         let (committed_at, jitter) = (options.clock.elapsed(), Jitter::new(options.seed));
-        let (lanes, step) = (BTreeMap::new(), Step::default());
-        Ok(Self { options, member, client, errors, incarnation, group, lanes, step, committed_at, jitter, sender, receiver })
+        let (lanes, step, folder) = (BTreeMap::new(), Step::default(), Folder::new(Arc::clone(&options.files)));
+        Ok(Self { options, member, client, folder, errors, incarnation, group, lanes, step, committed_at, jitter, sender, receiver })
     }
 
     /// Works until `stop` is set. What is in flight then is not waited for: it is sent again after the next start.
@@ -253,8 +254,8 @@ impl DeliverWorker {
                     }
                     Err(why) => Outcome::Rejected(why),
                 },
-                Ok(Allowed::Append(path)) => written(file::append(&*self.options.files, &path, &entry.body)),
-                Ok(Allowed::Object(path)) => written(file::put(&*self.options.files, &path, &entry.body)),
+                Ok(Allowed::Append(path)) => written(self.folder.append(&path, &entry.body)),
+                Ok(Allowed::Object(path)) => written(self.folder.put(&path, &entry.body)),
                 Ok(Allowed::Bus(topic)) => publish(&*self.options.bus, &topic, entry, self.options.clock.now_ns(), &mut self.step),
                 Err(refused) => Outcome::Rejected(refused.to_string()),
             },
