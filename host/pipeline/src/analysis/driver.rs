@@ -72,6 +72,8 @@ pub trait Work: Send {
     fn finish(&mut self, step: &mut Step);
     /// The step is durable.
     fn committed(&mut self);
+    /// The step failed: nothing of it happened, and all partitions are released and assigned anew.
+    fn failed(&mut self) {}
     /// So many offsets of a partition were removed before they were read.
     fn lost(&mut self, partition: &TopicPartition, offsets: i64, step: &mut Step);
 }
@@ -279,6 +281,7 @@ impl<W: Work> Driver<W> {
     }
 
     fn begin_anew(&mut self) {
+        self.work.failed();
         for (partition, owned) in std::mem::take(&mut self.owned) {
             self.work.release(&partition);
             self.waiting.push((partition, owned.committed));

@@ -345,6 +345,15 @@ impl Work for PluginsWork {
         }
     }
 
+    /// Shared instances go too: what they declared in the step they would not declare again.
+    fn failed(&mut self) {
+        for (name, running) in std::mem::take(&mut self.pool) {
+            if let Some(spec) = self.parts.set.plugins.iter().find(|spec| spec.name() == name) {
+                spec.status.set_memory(running.memory_bytes, 0);
+            }
+        }
+    }
+
     fn lost(&mut self, place: &TopicPartition, offsets: i64, _: &mut Step) {
         for slot in self.partitions.get_mut(place).into_iter().flat_map(|partition| &mut partition.slots) {
             let alert = lost_alert(slot, offsets, &*self.parts.clock);
