@@ -24,7 +24,7 @@ const RATE: f64 = 2_300.0;
 const CONNECTIONS: usize = 32;
 const PARTITIONS: u32 = 8;
 /// How long a round waits until its point is reached.
-const REACH_MAX: Duration = Duration::from_secs(20);
+const REACH_MAX: Duration = Duration::from_secs(40);
 /// How long the end waits until everything was read, and then until it is right.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 const SETTLE_MAX: Duration = Duration::from_secs(20);
@@ -159,7 +159,8 @@ pub fn cuts(rounds: usize, on_kafka: bool, seed: u64) -> Vec<Cut> {
     let whole = (rounds.saturating_sub(1) / names.len()).max(1);
     let mut drawn: Vec<Option<&'static str>> = names.iter().copied().cycle().take(whole * names.len()).map(Some).collect();
     drawn.resize(drawn.len().max(rounds.saturating_sub(1)), None);
-    let mut cuts = vec![Cut::After(Duration::from_millis(1_500))];
+    // There must be something to come back to: on Kafka the groups take a few seconds to begin.
+    let mut cuts = vec![Cut::After(Duration::from_millis(if on_kafka { 8_000 } else { 1_500 }))];
     while cuts.len() < rounds {
         cuts.push(match drawn.swap_remove(dice.below(drawn.len() as u64) as usize) {
             None => Cut::After(Duration::from_millis(200 + dice.below(2_000))),

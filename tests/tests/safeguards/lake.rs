@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
-use tidemill_bus::faults::{PowerCut, at_crash_point};
+use tidemill_bus::faults::{Operation, PowerCut, at_crash_point};
 use tidemill_lake::{LakeHandle, LakeLimits, LakeOptions, LakeStage};
 use tidemill_message::MessageWriter;
 use tidemill_schema::Registry;
@@ -138,6 +138,37 @@ pub fn rows_survive_a_power_cut() -> Verdict {
     check_after(&cut)
 }
 
+/// Killed at a point, restarted, and then the power fails: what the restart counted as committed must be durable.
+fn check_killed(dead: &FaultFiles) -> Verdict {
+    let world = World::open(dead)?;
+    if !becomes(PATIENCE, || world.is_done()) {
+        return Err(format!("the lake does not go on: {:?}", world.lake.progress()));
+    }
+    let cut = dead.power_cut(PowerCut::LosesUnsynced);
+    world.stop();
+    check_after(&cut)
+}
+
+/// Each operation on the table's files fails a few times, and then works again.
+pub fn disk_errors() -> Verdict {
+    let files = FaultFiles::default();
+    let world = World::open(&files)?;
+    let all = [Operation::Open, Operation::Read, Operation::Write, Operation::Sync, Operation::SyncDir, Operation::Rename];
+    for (round, operation) in (0..).zip(all) {
+        world.publish(2 * round * ROUND);
+        becomes(Duration::from_millis(300), || world.is_done());
+        files.fail(operation, "ping_v1", 2);
+        world.publish((2 * round + 1) * ROUND);
+        if !becomes(PATIENCE, || world.is_done()) {
+            return Err(format!("after {operation:?} failed the lake does not go on: {:?}", world.lake.progress()));
+        }
+        files.heal();
+    }
+    let cut = files.power_cut(PowerCut::LosesUnsynced);
+    world.stop();
+    check_after(&cut)
+}
+
 pub fn rows_are_there_once() -> Verdict {
     let files = FaultFiles::default();
     let (cuts, disk) = (Arc::new(Mutex::new(vec![])), files.clone());
@@ -167,14 +198,14 @@ pub fn power_cuts() -> Verdict {
         at_crash_point(name, move || {
             let mut taken = taken.lock().expect("not poisoned");
             let seed = taken.len() as u64;
-            taken.push((name, seed, disk.power_cut(PowerCut::Tears(seed))));
+            taken.push((name, seed, disk.power_cut(PowerCut::Tears(seed)), disk.killed()));
         })
     });
     let world = World::open(&files)?;
     for round in 0..CUTS {
         world.publish(round as i64 * ROUND);
         std::thread::sleep(Duration::from_millis(100 + 7 * round));
-        cuts.lock().expect("not poisoned").push(("any moment", round, files.power_cut(PowerCut::Tears(round))));
+        cuts.lock().expect("not poisoned").push(("any moment", round, files.power_cut(PowerCut::Tears(round)), files.killed()));
     }
     drop(hooks);
     world.stop();
@@ -186,11 +217,14 @@ pub fn power_cuts() -> Verdict {
     cuts.retain(|(name, ..)| {
         let count = left.entry(name).or_default();
         *count += 1;
-        *count <= 3
+        *count <= 2
     });
     let missing = POINTS.iter().find(|name| !left.contains_key(*name));
     if let Some(name) = missing {
         return Err(format!("{name} was not reached"));
     }
-    cuts.iter().try_for_each(|(name, seed, cut)| check_after(cut).map_err(|wrong| format!("{name}, seed {seed}: {wrong}")))
+    cuts.iter().try_for_each(|(name, seed, cut, dead)| {
+        check_after(cut).map_err(|wrong| format!("{name}, seed {seed}: {wrong}"))?;
+        check_killed(dead).map_err(|wrong| format!("{name}, killed and then without power: {wrong}"))
+    })
 }

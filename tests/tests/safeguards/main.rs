@@ -27,6 +27,7 @@ type Verdict = Result<(), String>;
 const CHECKS: &[(&str, fn() -> Verdict)] = &[
     ("log-sync", log::confirmed_records_survive_a_power_cut),
     ("log-folder-sync", log::a_rolled_segment_survives_a_power_cut),
+    ("log-recovery-sync", log::what_a_restart_shows_a_power_cut_does_not_take),
     ("log-crc", log::a_flipped_byte_is_never_delivered),
     ("step-whole", step::a_step_is_there_or_not),
     ("group-fence", step::a_zombie_commits_nothing),
@@ -57,6 +58,12 @@ fn every_safeguard_is_needed() {
 fn the_lake_survives_power_cuts_at_any_moment() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     assert_eq!(lake::power_cuts(), Ok(()));
+}
+
+#[test]
+fn the_lake_goes_on_after_errors_of_every_operation() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    assert_eq!(lake::disk_errors(), Ok(()));
 }
 
 /// A log in memory, in segments of this size.
