@@ -11,6 +11,7 @@ mod edge;
 mod harness;
 mod lake;
 mod latency;
+mod latency_row;
 mod matcher;
 mod memory;
 mod paths;
@@ -26,7 +27,7 @@ use table::Table;
 
 type Bench = fn(&mut Table) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 23] = [
+const BENCHES: [(&str, Bench); 24] = [
     (decode::MAIN_PING, decode::main_ping),
     (decode::DIRTY, decode::dirty),
     (decode::TO_DURABLE, decode::to_durable),
@@ -48,6 +49,7 @@ const BENCHES: [(&str, Bench); 23] = [
     (bus::KAFKA_CONSUME, bus::kafka_consume),
     (edge::POST_4K, edge::post_4k),
     (latency::GRAPH, latency::graph),
+    (latency_row::ROW, latency_row::row),
     (memory::IDLE, memory::idle),
     (memory::DECODE, memory::decode),
 ];

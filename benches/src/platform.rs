@@ -18,7 +18,7 @@ const BINARY_VARIABLE: &str = "TIDEMILL_BIN";
 pub struct Platform {
     child: Child,
     address: SocketAddr,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Platform {
@@ -47,7 +47,7 @@ impl Platform {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().context("the binary")?;
         let stdout = child.stdout.take().context("its output")?;
         match listening(stdout) {
-            Some(address) => Ok(Self { child, address, _folder: folder }),
+            Some(address) => Ok(Self { child, address, folder }),
             None => {
                 let _ = child.kill();
                 bail!("it does not listen: {}", std::fs::read_to_string(folder.path().join("log")).unwrap_or_default())
@@ -58,6 +58,11 @@ impl Platform {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its files are: its configuration and `data`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Asks its API.

@@ -6,6 +6,7 @@
 //! The API is synchronous: pinned workers call it; the edge gives [`Bus::publish`] a callback that may come from any thread.
 
 mod crash;
+mod crc;
 mod error;
 #[cfg(any(test, feature = "faults"))]
 pub mod faults;

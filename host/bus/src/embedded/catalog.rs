@@ -20,6 +20,14 @@ pub(super) struct Topic {
     pub(super) partitions: Vec<Arc<Partition>>,
 }
 
+impl Topic {
+    /// The partition of this number.
+    pub(super) fn partition(&self, number: u32) -> Result<&Arc<Partition>, BusError> {
+        let missing = || BusError::NotFound(format!("partition {number} of topic {}, which has {}", self.name, self.partitions.len()));
+        self.partitions.get(number as usize).ok_or_else(missing)
+    }
+}
+
 /// The state that entries build up. Rebuilt at opening from the newest snapshot and the entries after it.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
@@ -43,9 +51,7 @@ impl Catalog {
     /// The partition of this name with its topic's number.
     pub(super) fn partition(&self, name: &TopicPartition) -> Result<(u32, &Arc<Partition>), BusError> {
         let (id, topic) = self.topic(&name.topic)?;
-        let missing =
-            || BusError::NotFound(format!("partition {} of topic {}, which has {}", name.partition, name.topic, topic.partitions.len()));
-        Ok((id, topic.partitions.get(name.partition as usize).ok_or_else(missing)?))
+        Ok((id, topic.partition(name.partition)?))
     }
 
     pub(super) fn by_id(&self, topic: u32, partition: u32) -> Option<&Arc<Partition>> {

@@ -1,12 +1,12 @@
 //! Reads the records of a partition from a position on.
 
 use super::{
+    gather::Gathered,
     index::{Partition, Slot},
     shared::Shared,
     store::{FrameError, io_error},
 };
-use crate::{BusError, FetchedBatch, Records, record::FIXED_BYTES};
-use bytes::Bytes;
+use crate::{BusError, FetchedBatch, Records};
 use std::io;
 
 /// The records from `position` on, about `fetch_bytes_max` of them; `position` moves behind them. `None` at the end. Damaged batches
@@ -31,22 +31,19 @@ pub(super) fn fetch(shared: &Shared, partition: &Partition, position: &mut i64) 
 
 /// Reads these batches; `None` where none of them could be read (the position moved, or retention was quicker).
 fn read(shared: &Shared, partition: &Partition, slots: &[Slot], position: &mut i64) -> Result<Option<FetchedBatch>, BusError> {
-    let (mut pieces, mut offsets, mut total) = (Vec::new(), Vec::new(), 0);
+    let mut gathered = Gathered::new(&shared.store, slots);
     for slot in slots {
-        match shared.store.read_frame(slot.place(), true) {
+        match gathered.read(&shared.store, slot, *position) {
             // A batch that cannot hold as many records as it states is damaged, however right its checksum is.
-            Ok(bytes) if slot.count == 0 || slot.count as usize > bytes.len() / FIXED_BYTES => {}
-            Ok(bytes) => {
-                let piece = skip_records(&bytes, *position - slot.base);
-                if total > 0 && total + piece.len() > shared.options.fetch_bytes_max {
+            Ok(piece) if slot.count == 0 || !piece.can_hold(slot.count) => {}
+            Ok(piece) => {
+                if gathered.len() > 0 && gathered.len() + piece.len() > shared.options.fetch_bytes_max {
                     break;
                 }
-                total += piece.len();
-                offsets.extend(slot.base.max(*position)..slot.end());
-                pieces.push(piece);
+                gathered.take(piece, slot.base.max(*position)..slot.end());
             }
             Err(FrameError::Damaged) => {}
-            Err(_) if !pieces.is_empty() => break,
+            Err(_) if gathered.len() > 0 => break,
             Err(FrameError::Gone) if partition.range().start > slot.base => return Ok(None),
             Err(FrameError::Gone) => {
                 return Err(io_error("cannot read", &shared.store.log_path(slot.segment), io::ErrorKind::NotFound.into()));
@@ -55,24 +52,13 @@ fn read(shared: &Shared, partition: &Partition, slots: &[Slot], position: &mut i
         }
         *position = slot.end();
     }
-    if pieces.is_empty() {
-        return Ok(None);
-    }
-    let bytes = if pieces.len() == 1 { pieces.swap_remove(0) } else { Bytes::from(pieces.concat()) };
-    Ok(Some(FetchedBatch { partition: partition.name.clone(), offsets, bytes }))
-}
-
-/// What is left of a batch without its first records.
-fn skip_records(batch: &Bytes, records: i64) -> Bytes {
-    let count = usize::try_from(records).unwrap_or(0);
-    let skipped: usize = Records::new(batch).take(count).map(|record| record.encoded_len()).sum();
-    batch.slice(skipped..)
+    Ok(gathered.finish().map(|(offsets, bytes)| FetchedBatch { partition: partition.name.clone(), offsets, bytes }))
 }
 
 /// The offset of the first record at or after this time, the end where there is none.
 pub(super) fn offset_at_time(shared: &Shared, partition: &Partition, time_ms: i64) -> Result<i64, BusError> {
     let Some(slot) = partition.slot_at_time(time_ms) else { return Ok(partition.end()) };
-    match shared.store.read_frame(slot.place(), true) {
+    match shared.store.read_frame(slot.place()) {
         Ok(bytes) => {
             let before = Records::new(&bytes).take_while(|record| record.timestamp_ms < time_ms).count();
             Ok(slot.base + before as i64)

@@ -7,7 +7,10 @@
 //! checkpoint), each under a CRC32C of its own, so that a reader checks a batch without its entry. The first two entries of a
 //! segment are the same snapshot of all topics, ends, positions and places of checkpoints.
 
-use crate::Compression;
+use crate::{
+    Compression,
+    crc::{crc32c, crc32c_append},
+};
 use std::sync::Arc;
 
 /// The format this program writes. It reads this one and the one before.
@@ -65,7 +68,7 @@ pub(super) fn segment_header(number: u32, salt: u64) -> [u8; SEGMENT_HEADER_BYTE
     first[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
     first[12..16].copy_from_slice(&number.to_le_bytes());
     first[16..24].copy_from_slice(&salt.to_le_bytes());
-    let crc = crc32c::crc32c(&first[..28]);
+    let crc = crc32c(&first[..28]);
     first[28..].copy_from_slice(&crc.to_le_bytes());
     second.copy_from_slice(first);
     header
@@ -103,7 +106,7 @@ fn read_header_copy(copy: &[u8], number: u32) -> SegmentHeader {
 }
 
 fn salted_crc(salt: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), bytes)
+    crc32c_append(crc32c(&salt.to_le_bytes()), bytes)
 }
 
 /// The front of an entry, under a CRC of its own so that a damaged entry can be stepped over.

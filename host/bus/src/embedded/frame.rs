@@ -2,7 +2,11 @@
 //! compression (1), reserved (3), bytes.
 
 use super::format::{Bites, FRAME_HEADER_BYTES};
-use crate::{Compression, Records};
+use crate::{
+    Compression, Records,
+    crc::{crc32c, crc32c_append},
+    safeguard,
+};
 use bytes::Bytes;
 use std::cell::RefCell;
 
@@ -63,6 +67,7 @@ fn next_batch(records: &Bytes, start: usize) -> Option<Prepared> {
 thread_local! {
     /// A context costs far more than a small batch: one a thread.
     static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> = const { RefCell::new(None) };
+    static UNZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 fn compress(batch: Prepared, compression: Compression) -> Prepared {
@@ -91,37 +96,76 @@ pub(super) fn put_frame(out: &mut Vec<u8>, pieces: &[Bytes], codec: Codec, raw_b
     out.extend_from_slice(&raw_bytes.to_le_bytes());
     out.extend_from_slice(&[codec as u8, 0, 0, 0]);
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
-    let crc = crc32c::crc32c(&out[start + 4..]);
+    let crc = crc32c(&out[start + 4..]);
     out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
     (out.len() - start) as u32
 }
 
-/// Whether the frame's CRC is right.
-pub(super) fn is_whole(frame: &[u8]) -> bool {
-    let is_right = |frame: &[u8]| crc32c::crc32c(&frame[4..]).to_le_bytes() == frame[..4];
-    frame.len() >= FRAME_HEADER_BYTES && (is_right(frame) || !crate::safeguard("log-crc"))
+/// Compares the CRC of a frame that comes in pieces.
+#[derive(Default)]
+pub(super) struct Checker {
+    stated: Option<[u8; 4]>,
+    crc: u32,
 }
 
-/// The bytes of a frame as they were before compression; `None` where it is damaged.
-pub(super) fn open_frame(frame: Bytes) -> Option<Bytes> {
-    if !is_whole(&frame) {
-        return None;
+impl Checker {
+    /// The next piece. The first has the whole header.
+    pub(super) fn add(&mut self, piece: &[u8]) {
+        let covered = match (self.stated, piece.split_first_chunk::<4>()) {
+            (None, Some((stated, covered))) if piece.len() >= FRAME_HEADER_BYTES => {
+                self.stated = Some(*stated);
+                covered
+            }
+            _ => piece,
+        };
+        self.crc = crc32c_append(self.crc, covered);
     }
-    let mut bites = Bites(&frame[4..]);
+
+    pub(super) fn is_right(&self) -> bool {
+        self.stated.is_some_and(|stated| stated == self.crc.to_le_bytes() || !safeguard("log-crc"))
+    }
+}
+
+/// Whether the frame's CRC is right.
+pub(super) fn is_whole(frame: &[u8]) -> bool {
+    let mut checker = Checker::default();
+    checker.add(frame);
+    checker.is_right()
+}
+
+/// The bytes of a frame as they were before compression.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Unpacked {
+    /// They are what lies behind its header.
+    Plain,
+    /// They were compressed.
+    Raw(Vec<u8>),
+}
+
+/// Opens a frame that is whole; `None` where it cannot be: damaged in a way that its CRC covers, or by another program.
+pub(super) fn unpack(frame: &[u8]) -> Option<Unpacked> {
+    let mut bites = Bites(frame.get(4..)?);
     let (raw_bytes, codec) = (bites.u32()?, bites.u8()?);
-    let stored = frame.slice(FRAME_HEADER_BYTES..);
+    let stored = frame.get(FRAME_HEADER_BYTES..)?;
     if codec == Codec::Plain as u8 {
-        return Some(stored);
+        return Some(Unpacked::Plain);
     }
     if raw_bytes > RAW_BYTES_MAX {
         return None;
     }
     let raw = match codec {
-        _ if codec == Codec::Lz4 as u8 => lz4_flex::block::decompress(&stored, raw_bytes as usize).ok()?,
-        _ if codec == Codec::Zstd as u8 => zstd::bulk::decompress(&stored, raw_bytes as usize).ok()?,
+        _ if codec == Codec::Lz4 as u8 => lz4_flex::block::decompress(stored, raw_bytes as usize).ok()?,
+        _ if codec == Codec::Zstd as u8 => UNZSTD.with_borrow_mut(|context| decompress_zstd(context, stored, raw_bytes as usize))?,
         _ => return None,
     };
-    (raw.len() == raw_bytes as usize).then(|| Bytes::from(raw))
+    (raw.len() == raw_bytes as usize).then_some(Unpacked::Raw(raw))
+}
+
+fn decompress_zstd(context: &mut Option<zstd::bulk::Decompressor<'static>>, stored: &[u8], raw_bytes: usize) -> Option<Vec<u8>> {
+    if context.is_none() {
+        *context = zstd::bulk::Decompressor::new().ok();
+    }
+    context.as_mut()?.decompress(stored, raw_bytes).ok()
 }
 
 #[cfg(test)]
@@ -140,11 +184,17 @@ mod tests {
             assert_eq!((prepared[0].time_min_ms, prepared[0].time_max_ms), (0, 49));
             let mut out = Vec::new();
             put_frame(&mut out, &[prepared[0].bytes.clone()], prepared[0].codec, prepared[0].raw_bytes);
-            assert_eq!(open_frame(Bytes::from(out.clone())), Some(records.clone()), "{compression:?}");
+            let unpacked = match unpack(&out).filter(|_| is_whole(&out)) {
+                Some(Unpacked::Plain) => out[FRAME_HEADER_BYTES..].to_vec(),
+                Some(Unpacked::Raw(raw)) => raw,
+                None => Vec::new(),
+            };
+            assert_eq!(unpacked, records, "{compression:?}");
             for position in 0..out.len() {
                 let mut out = out.clone();
                 out[position] ^= 1;
-                assert_eq!(open_frame(Bytes::from(out)), None, "{compression:?}, flipped at {position}");
+                assert!(!is_whole(&out), "{compression:?}, flipped at {position}");
+                assert!(!is_whole(&out[..position]), "{compression:?}, cut at {position}");
             }
         }
     }

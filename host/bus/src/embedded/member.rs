@@ -197,7 +197,7 @@ impl Member for EmbeddedMember {
     fn checkpoint(&mut self, key: &str) -> Result<Option<Bytes>, BusError> {
         loop {
             let Some(place) = self.shared.catalog.read().checkpoint(&self.group, key) else { return Ok(None) };
-            match self.shared.store.read_frame(place, false) {
+            match self.shared.store.read_frame(place) {
                 Ok(bytes) => return Ok(Some(bytes)),
                 // Retention carried it forward in the meantime, or another member replaced it.
                 Err(FrameError::Gone | FrameError::Damaged) if self.shared.catalog.read().checkpoint(&self.group, key) != Some(place) => {}

@@ -8,10 +8,13 @@
 //! `reclaim` gives the room of replaced checkpoints back. Not done here: compaction of topics. A compacted topic keeps all its records
 //! until retention takes them, which is allowed but not small.
 
+mod acks;
+mod buffers;
 mod catalog;
 mod fetch;
 mod format;
 mod frame;
+mod gather;
 mod groups;
 mod index;
 mod member;
@@ -71,7 +74,9 @@ impl EmbeddedBus {
         let folder = options.folder.clone();
         create_folder(&*files, &folder).map_err(|error| io_error("cannot make", &folder, error))?;
         let lock = lock(&*files, &options)?;
-        let store = Store::new(files, folder, options.open_files_max, options.cache_bytes_max);
+        // What one poll returns, with some room for headers.
+        let buffer_bytes_max = 2 * options.fetch_bytes_max;
+        let store = Store::new(files, folder, options.open_files_max, options.cache_bytes_max, buffer_bytes_max);
         let mut recovered = recover::recover(&store)?;
         let damage = std::mem::take(&mut recovered.damage);
         let shared = Arc::new(Shared::new(options, store, clock, std::mem::take(&mut recovered.catalog)));
@@ -117,10 +122,11 @@ impl EmbeddedBus {
 
     fn publish_request(&self, topic: &str, partition: u32, records: RecordBuf) -> Result<Request, BusError> {
         self.shared.accepts_records()?;
-        let name = TopicPartition { topic: Arc::from(topic), partition };
         let (id, compression) = {
             let catalog = self.shared.catalog.read();
-            (catalog.partition(&name)?.0, catalog.topic(topic)?.1.compression)
+            let (id, found) = catalog.topic(topic)?;
+            found.partition(partition)?;
+            (id, found.compression)
         };
         check_sizes(topic, &records)?;
         let mut request = Request::new(Box::new(drop));

@@ -102,6 +102,11 @@ impl Queue {
         Some(taken)
     }
 
+    /// Whether there is something to take.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.lock().requests.is_empty()
+    }
+
     /// Nothing more comes in.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;

@@ -64,7 +64,7 @@ impl Writer {
     fn carry_forward(&mut self, segment: u32) -> Result<(), String> {
         let kept = self.shared.catalog.read().checkpoints_within(segment);
         for (group, key, place) in kept {
-            let bytes = match self.shared.store.read_frame(place, false) {
+            let bytes = match self.shared.store.read_frame(place) {
                 Ok(bytes) => bytes,
                 Err(FrameError::Damaged | FrameError::Gone) => {
                     let lost = place.length as usize - FRAME_HEADER_BYTES;

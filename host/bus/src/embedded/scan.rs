@@ -5,7 +5,7 @@ use super::{
     frame,
     store::{Store, io_error},
 };
-use crate::{BusError, File};
+use crate::{BusError, File, crc::crc32c};
 use std::{ops::Range, sync::Arc};
 
 /// How much is read at once in search of the next entry.
@@ -131,7 +131,7 @@ impl SegmentScan {
         let mut bytes = vec![0; header.entry_bytes() as usize - ENTRY_HEADER_BYTES];
         self.file.read_exact_at(&mut bytes, self.position + ENTRY_HEADER_BYTES as u64)?;
         let (items, body) = bytes.split_at(header.items_bytes as usize);
-        if crc32c::crc32c(items) != header.items_crc {
+        if crc32c(items) != header.items_crc {
             return Ok((None, false));
         }
         let body_position = self.position + (ENTRY_HEADER_BYTES + items.len()) as u64;

@@ -9,7 +9,7 @@ use super::{
     index::Slot,
     store::{Store, io_error},
 };
-use crate::BusError;
+use crate::{BusError, crc::crc32c};
 
 const MAGIC: &[u8; 8] = b"TIDEIDX\0";
 
@@ -52,7 +52,7 @@ impl Side {
             [topic, partition, count, position, length].into_iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
             [base, time_max_ms].into_iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
         }
-        let crc = crc32c::crc32c(&out);
+        let crc = crc32c(&out);
         out.extend_from_slice(&crc.to_le_bytes());
         out
     }
@@ -60,7 +60,7 @@ impl Side {
     fn decode(bytes: &[u8], segment: u32) -> Option<Self> {
         let (content, crc) = bytes.split_last_chunk::<4>()?;
         let mut bites = Bites(content);
-        if bites.take(8)? != MAGIC || bites.u32()? != FORMAT_VERSION || crc32c::crc32c(content).to_le_bytes() != *crc {
+        if bites.take(8)? != MAGIC || bites.u32()? != FORMAT_VERSION || crc32c(content).to_le_bytes() != *crc {
             return None;
         }
         let (count, segment_bytes, newest_ms) = (bites.u32()?, bites.u64()?, bites.i64()?);

@@ -1,6 +1,10 @@
 //! The files of the folder: names, open handles, frames read from them, a small cache.
 
-use super::{format::Place, frame};
+use super::{
+    buffers::Buffers,
+    format::{FRAME_HEADER_BYTES, Place},
+    frame::{self, Checker, Unpacked},
+};
 use crate::{BusError, File, Files};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,6 +17,8 @@ use std::{
 
 /// A frame of more bytes is compared with its file before memory is taken for it.
 const LARGE_BYTES: u32 = 4 << 20;
+/// A frame is read in pieces of this size.
+const READ_BYTES: usize = 128 << 10;
 
 /// The folder of the log.
 #[derive(Debug)]
@@ -21,6 +27,7 @@ pub(super) struct Store {
     folder: PathBuf,
     handles: Mutex<Handles>,
     cache: Mutex<Cache>,
+    buffers: Arc<Buffers>,
     /// Frames found damaged, so that each is reported once.
     damaged: Mutex<BTreeSet<Place>>,
 }
@@ -59,10 +66,11 @@ pub(super) fn io_error(what: &str, path: &Path, source: io::Error) -> BusError {
 }
 
 impl Store {
-    pub(super) fn new(files: Arc<dyn Files>, folder: PathBuf, open_files_max: usize, cache_bytes_max: usize) -> Self {
+    pub(super) fn new(files: Arc<dyn Files>, folder: PathBuf, open_files_max: usize, cache_bytes_max: usize, buffer_bytes_max: usize) -> Self {
         let handles = Handles { open: HashMap::new(), uses: 0, max: open_files_max.max(1) };
         let cache = Cache { batches: BTreeMap::new(), order: VecDeque::new(), bytes: 0, bytes_max: cache_bytes_max };
-        Self { files, folder, handles: Mutex::new(handles), cache: Mutex::new(cache), damaged: Mutex::default() }
+        let (handles, cache, buffers) = (Mutex::new(handles), Mutex::new(cache), Buffers::new(buffer_bytes_max));
+        Self { files, folder, handles, cache, buffers, damaged: Mutex::default() }
     }
 
     pub(super) fn files(&self) -> &dyn Files {
@@ -133,35 +141,70 @@ impl Store {
         self.files.sync_dir(&self.folder).map_err(|error| io_error("cannot sync", &self.folder, error))
     }
 
-    /// The bytes that a frame carries, from the cache where `cached`.
-    pub(super) fn read_frame(&self, place: Place, cached: bool) -> Result<Bytes, FrameError> {
-        if let Some(found) = cached.then(|| self.cache.lock().batches.get(&place).cloned()).flatten() {
-            return Ok(found);
-        }
-        let raw = frame::open_frame(self.read_stored(place)?).ok_or_else(|| self.report_damage(place))?;
-        if cached {
-            self.cache.lock().insert(place, raw.clone());
-        }
-        Ok(raw)
+    /// Buffers to read into.
+    pub(super) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
     }
 
-    /// The frame as it is stored, unchecked.
-    pub(super) fn read_stored(&self, place: Place) -> Result<Bytes, FrameError> {
-        let path = || self.log_path(place.segment);
-        let mut bytes = Vec::new();
-        let read = self.open(place.segment, false).and_then(|file| {
-            // A damaged length must not make memory of gigabytes; asking for the file's costs a call, so small ones are tried.
-            if place.length > LARGE_BYTES && u64::from(place.position) + u64::from(place.length) > file.len()? {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+    /// The records of a compressed batch that was read lately.
+    pub(super) fn cached(&self, place: Place) -> Option<Bytes> {
+        self.cache.lock().batches.get(&place).cloned()
+    }
+
+    /// The bytes that a frame carries.
+    pub(super) fn read_frame(&self, place: Place) -> Result<Bytes, FrameError> {
+        self.check_length(place)?;
+        let mut frame = vec![0; place.length as usize];
+        Ok(match self.open_into(place, &mut frame)? {
+            Unpacked::Plain => Bytes::from(frame).slice(FRAME_HEADER_BYTES..),
+            Unpacked::Raw(raw) => Bytes::from(raw),
+        })
+    }
+
+    /// A damaged length must not make memory of gigabytes. Asking for the file's costs a call, so small frames are just tried.
+    pub(super) fn check_length(&self, place: Place) -> Result<(), FrameError> {
+        if place.length <= LARGE_BYTES {
+            return Ok(());
+        }
+        let length = self.open(place.segment, false).and_then(|file| file.len()).map_err(|error| self.read_error(place, error))?;
+        if u64::from(place.position) + u64::from(place.length) > length { Err(self.report_damage(place)) } else { Ok(()) }
+    }
+
+    /// Reads a batch to where its stored bytes are wanted, header in front; answers its records where they are not what is stored.
+    /// Those are kept for the other readers of the partition; the others lie in the system's cache, and a copy costs no less here.
+    pub(super) fn read_into(&self, place: Place, frame: &mut [u8]) -> Result<Option<Bytes>, FrameError> {
+        match self.open_into(place, frame)? {
+            Unpacked::Plain => Ok(None),
+            Unpacked::Raw(raw) => {
+                let raw = Bytes::from(raw);
+                self.cache.lock().insert(place, raw.clone());
+                Ok(Some(raw))
             }
-            bytes.resize(place.length as usize, 0);
-            file.read_exact_at(&mut bytes, u64::from(place.position))
-        });
-        match read {
-            Ok(()) => Ok(Bytes::from(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(FrameError::Gone),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.report_damage(place)),
-            Err(error) => Err(FrameError::Io(io_error("cannot read", &path(), error))),
+        }
+    }
+
+    fn open_into(&self, place: Place, frame: &mut [u8]) -> Result<Unpacked, FrameError> {
+        self.read_checked(place, frame)?;
+        frame::unpack(frame).ok_or_else(|| self.report_damage(place))
+    }
+
+    /// Reads a frame and compares its CRC, in pieces: what was read just now is still in the processor's cache.
+    fn read_checked(&self, place: Place, frame: &mut [u8]) -> Result<(), FrameError> {
+        let file = self.open(place.segment, false).map_err(|error| self.read_error(place, error))?;
+        let (mut position, mut checker) = (u64::from(place.position), Checker::default());
+        for piece in frame.chunks_mut(READ_BYTES) {
+            file.read_exact_at(piece, position).map_err(|error| self.read_error(place, error))?;
+            position += piece.len() as u64;
+            checker.add(piece);
+        }
+        if checker.is_right() { Ok(()) } else { Err(self.report_damage(place)) }
+    }
+
+    fn read_error(&self, place: Place, error: io::Error) -> FrameError {
+        match error.kind() {
+            io::ErrorKind::NotFound => FrameError::Gone,
+            io::ErrorKind::UnexpectedEof => self.report_damage(place),
+            _ => FrameError::Io(io_error("cannot read", &self.log_path(place.segment), error)),
         }
     }
 

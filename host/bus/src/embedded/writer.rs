@@ -1,6 +1,7 @@
 //! The one thread that writes: it gathers what waits, writes it with one write and one sync, then says so.
 
 use super::{
+    acks::Acknowledger,
     format::{ENTRY_HEADER_BYTES, EntryHeader, FRAME_HEADER_BYTES, Item, Place, segment_header},
     frame::{self, Codec, Prepared},
     queue::Request,
@@ -11,7 +12,7 @@ use super::{
     side::{Side, SideSlot},
     store::io_error,
 };
-use crate::{BusError, TopicSpec, crash_point, safeguard};
+use crate::{BusError, TopicSpec, crash_point, crc::crc32c, safeguard};
 use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,6 +29,7 @@ const HOUSEKEEPING_BYTES: u64 = 16 << 20;
 const BUFFER_BYTES_KEPT: usize = 32 << 20;
 
 /// Why a group of requests was not written.
+#[derive(Clone)]
 pub(super) enum Failure {
     /// Nothing happened; there is no room.
     Full(String),
@@ -125,9 +127,14 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let _closing = Closing(Arc::clone(&self.shared));
+        // Dropped first: what was written is acknowledged before what is refused.
+        let acknowledger = match Acknowledger::start() {
+            Ok(acknowledger) => acknowledger,
+            Err(error) => return self.shared.break_down(&error.to_string()),
+        };
         while let Some(requests) = self.shared.queue.take(self.shared.options.group_bytes_max, HOUSEKEEPING) {
             if !requests.is_empty() {
-                self.write_group(requests);
+                self.write_group(requests, &acknowledger);
                 std::thread::sleep(self.shared.options.group_interval);
             }
             let now = self.shared.clock.elapsed();
@@ -141,7 +148,7 @@ impl Writer {
         }
     }
 
-    fn write_group(&mut self, requests: Vec<Request>) {
+    fn write_group(&mut self, requests: Vec<Request>, acknowledger: &Acknowledger) {
         let written = self.shared.accepts(0).map_err(|error| Failure::Broken(error.to_string())).and_then(|()| {
             let draft = self.draft(&requests);
             if draft.items.is_empty() { Ok(()) } else { self.append(&draft) }
@@ -151,9 +158,9 @@ impl Writer {
         }
         self.shared.set_log_bytes(self.log_bytes());
         self.shared.signal.bump();
-        for request in requests {
-            (request.ack)(written.as_ref().map_err(Failure::error).copied());
-        }
+        let acks = requests.into_iter().map(|request| request.ack).collect();
+        let outcome = move || written.as_ref().map_err(Failure::error).copied();
+        acknowledger.acknowledge(acks, Box::new(outcome), self.shared.queue.has_waiting());
     }
 
     /// Lays out what the requests ask for, in their order, small uncompressed batches of a partition put together.
@@ -290,7 +297,7 @@ fn encode_entry(buffer: &mut Vec<u8>, active: &Active, sequence: u64, time_ms: i
         frame::put_frame(buffer, &frame.pieces, frame.codec, frame.raw_bytes);
     }
     let (items_bytes, body_bytes) = ((body - start - ENTRY_HEADER_BYTES) as u32, (buffer.len() - body) as u32);
-    let items_crc = crc32c::crc32c(&buffer[start + ENTRY_HEADER_BYTES..body]);
+    let items_crc = crc32c(&buffer[start + ENTRY_HEADER_BYTES..body]);
     let header = EntryHeader { items_bytes, body_bytes, items_crc, sequence, time_ms };
     buffer[start..start + ENTRY_HEADER_BYTES].copy_from_slice(&header.encode(active.salt));
     let mut position = (active.end + body as u64) as u32;
