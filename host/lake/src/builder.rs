@@ -8,17 +8,50 @@ use arrow_buffer::{ArrowNativeType, BooleanBufferBuilder, Buffer, NullBuffer, Of
 use arrow_schema::{ArrowError, Field, Fields};
 use std::{collections::HashMap, sync::Arc};
 
-/// Which rows hold a value.
+/// Which rows hold a value. As long as all do, they are only counted.
 #[derive(Debug)]
-pub(crate) struct Valid(BooleanBufferBuilder);
+pub(crate) struct Valid {
+    rows: usize,
+    /// Empty before the first null.
+    bits: BooleanBufferBuilder,
+}
 
 impl Valid {
     fn new() -> Self {
-        Self(BooleanBufferBuilder::new(0))
+        Self { rows: 0, bits: BooleanBufferBuilder::new(0) }
+    }
+
+    fn len(&self) -> usize {
+        self.rows
+    }
+
+    #[inline(always)]
+    fn append(&mut self, is_valid: bool) {
+        if !is_valid || !self.bits.is_empty() {
+            self.append_bit(is_valid);
+        }
+        self.rows += 1;
+    }
+
+    fn append_bit(&mut self, is_valid: bool) {
+        self.bits.append_n(self.rows - self.bits.len(), true);
+        self.bits.append(is_valid);
+    }
+
+    fn append_nulls(&mut self, rows: usize) {
+        self.bits.append_n(self.rows - self.bits.len(), true);
+        self.bits.append_n(rows, false);
+        self.rows += rows;
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.bits.truncate(rows);
+        self.rows = self.rows.min(rows);
     }
 
     fn finish(&mut self) -> Option<NullBuffer> {
-        Some(NullBuffer::new(self.0.finish())).filter(|nulls| nulls.null_count() > 0)
+        self.rows = 0;
+        Some(NullBuffer::new(self.bits.finish())).filter(|nulls| nulls.null_count() > 0)
     }
 }
 
@@ -34,19 +67,20 @@ impl<T: Copy + Default> Numbers<T> {
         Self { values: Vec::new(), valid: Valid::new() }
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: Option<T>) {
         self.values.push(value.unwrap_or_default());
-        self.valid.0.append(value.is_some());
+        self.valid.append(value.is_some());
     }
 
     fn pad(&mut self, rows: usize) {
-        self.valid.0.append_n(rows - self.values.len(), false);
+        self.valid.append_nulls(rows - self.values.len());
         self.values.resize(rows, T::default());
     }
 
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
-        self.valid.0.truncate(rows);
+        self.valid.truncate(rows);
     }
 }
 
@@ -85,31 +119,64 @@ impl Texts {
         is_written
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, text: Option<&[u8]>) {
         self.bytes.extend_from_slice(text.unwrap_or_default());
         self.close(text.is_some());
     }
 
+    #[inline(always)]
     fn close(&mut self, is_valid: bool) {
         // Chunks are far below 2 GiB: see `rows::CHUNK_BYTES`.
         self.offsets.push(self.bytes.len() as i32);
-        self.valid.0.append(is_valid);
+        self.valid.append(is_valid);
     }
 
     fn pad(&mut self, rows: usize) {
-        self.valid.0.append_n(rows - self.len(), false);
+        self.valid.append_nulls(rows - self.len());
         self.offsets.resize(rows + 1, self.bytes.len() as i32);
     }
 
     fn truncate(&mut self, rows: usize) {
         self.offsets.truncate(rows + 1);
         self.bytes.truncate(self.offsets[rows] as usize);
-        self.valid.0.truncate(rows);
+        self.valid.truncate(rows);
     }
 
     /// The bytes of row `row`.
     fn row(&self, row: usize) -> &[u8] {
         &self.bytes[self.offsets[row] as usize..self.offsets[row + 1] as usize]
+    }
+
+    /// The first eight bytes of row `row`, zeros where it has less, in an order that compares as the bytes do.
+    fn prefix(&self, row: usize) -> u64 {
+        let (start, end) = (self.offsets[row] as usize, self.offsets[row + 1] as usize);
+        let length = end - start;
+        let word = match self.bytes.get(start..).and_then(|rest| rest.first_chunk::<8>()) {
+            Some(word) => u64::from_be_bytes(*word),
+            None => {
+                let mut word = [0; 8];
+                word[..length].copy_from_slice(&self.bytes[start..end]);
+                u64::from_be_bytes(word)
+            }
+        };
+        if length >= 8 { word } else { word & !(u64::MAX >> (8 * length)) }
+    }
+
+    /// Whether the rows from `start` on ascend, each in front of the next: as names, or as numbers without leading zeros.
+    fn ascends(&self, start: usize) -> bool {
+        let (mut by_name, mut by_number, mut after) = (true, true, if start < self.len() { self.prefix(start) } else { 0 });
+        for row in start + 1..self.len() {
+            let before = std::mem::replace(&mut after, self.prefix(row));
+            let is_less = if before == after { self.row(row - 1) < self.row(row) } else { before < after };
+            let lengths = (self.row(row - 1).len(), self.row(row).len());
+            by_name &= is_less;
+            by_number &= lengths.0 < lengths.1 || (lengths.0 == lengths.1 && is_less);
+            if !by_name && !by_number {
+                return false;
+            }
+        }
+        true
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
@@ -156,18 +223,19 @@ impl Structs {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.valid.0.len()
+        self.valid.len()
     }
 
     pub(crate) fn close(&mut self) {
-        self.valid.0.append(true);
+        self.valid.append(true);
     }
 
     /// The child of a key without escapes, looked for first behind `previous`, the child found before it.
+    #[inline(always)]
     pub(crate) fn find(&mut self, key: &[u8], previous: Option<usize>) -> Option<usize> {
         let before = previous.unwrap_or(self.keys.len());
         let guess = self.successors[before];
-        if self.keys.get(guess).is_some_and(|found| found == key) {
+        if self.keys.get(guess).is_some_and(|found| is_same(found, key)) {
             return Some(guess);
         }
         let found = self.by_key.get(key).copied()?;
@@ -198,6 +266,21 @@ impl Structs {
     }
 }
 
+/// Whether two keys are the same. Keys are short: a call to compare them would be most of the work.
+#[inline(always)]
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    match (a.first_chunk::<8>(), b.first_chunk::<8>()) {
+        (Some(first), Some(second)) if a.len() <= 16 && a.len() == b.len() => first == second && a.last_chunk::<8>() == b.last_chunk::<8>(),
+        (Some(_), Some(_)) => a == b,
+        (None, None) => match (a.first_chunk::<4>(), b.first_chunk::<4>()) {
+            (Some(first), Some(second)) => a.len() == b.len() && first == second && a.last_chunk::<4>() == b.last_chunk::<4>(),
+            (None, None) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// Arrays of one type, and the places of maps' entries.
 #[derive(Debug)]
 pub(crate) struct Offsets {
@@ -221,17 +304,17 @@ impl Offsets {
 
     pub(crate) fn close(&mut self, end: usize) {
         self.ends.push(end as i32);
-        self.valid.0.append(true);
+        self.valid.append(true);
     }
 
     fn pad(&mut self, rows: usize) {
-        self.valid.0.append_n(rows - self.len(), false);
+        self.valid.append_nulls(rows - self.len());
         self.ends.resize(rows + 1, self.end() as i32);
     }
 
     fn truncate(&mut self, rows: usize) {
         self.ends.truncate(rows + 1);
-        self.valid.0.truncate(rows);
+        self.valid.truncate(rows);
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Option<NullBuffer>) {
@@ -287,7 +370,7 @@ impl Builder {
             Self::Long(values) => values.pad(rows),
             Self::Double(values) => values.pad(rows),
             Self::Text(texts) | Self::Json(texts) => texts.pad(rows),
-            Self::Struct(structs) => structs.valid.0.append_n(rows - structs.len(), false),
+            Self::Struct(structs) => structs.valid.append_nulls(rows - structs.len()),
             Self::List(offsets, _) | Self::Map(offsets, ..) => offsets.pad(rows),
         }
     }
@@ -303,7 +386,7 @@ impl Builder {
             Self::Double(values) => values.truncate(rows),
             Self::Text(texts) | Self::Json(texts) => texts.truncate(rows),
             Self::Struct(structs) => {
-                structs.valid.0.truncate(rows);
+                structs.valid.truncate(rows);
                 structs.children.iter_mut().for_each(|child| child.truncate(rows));
             }
             Self::List(offsets, inner) => {
@@ -359,8 +442,7 @@ impl Builder {
 /// The rows from `start` on whose key comes again later; in order. Keys mostly ascend, as numbers (histograms) or as names: then
 /// none does, which costs no memory.
 pub(crate) fn superseded_keys(keys: &Texts, start: usize) -> Vec<usize> {
-    let ascends = |before: fn(&[u8], &[u8]) -> bool| (start + 1..keys.len()).all(|row| before(keys.row(row - 1), keys.row(row)));
-    if ascends(|a, b| (a.len(), a) < (b.len(), b)) || ascends(|a, b| a < b) {
+    if keys.ascends(start) {
         return Vec::new();
     }
     let mut rows: Vec<usize> = (start..keys.len()).collect();
@@ -368,4 +450,70 @@ pub(crate) fn superseded_keys(keys: &Texts, start: usize) -> Vec<usize> {
     let mut found: Vec<usize> = rows.windows(2).filter(|pair| keys.row(pair[0]) == keys.row(pair[1])).map(|pair| pair[0]).collect();
     found.sort_unstable();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(texts: &[&str]) -> Texts {
+        let mut keys = Texts::new();
+        texts.iter().for_each(|text| keys.push(Some(text.as_bytes())));
+        keys
+    }
+
+    #[test]
+    fn of_keys_that_come_twice_the_last_counts() {
+        let check = |texts: &[&str], start: usize, expected: &[usize], ascends: bool| {
+            let keys = keys(texts);
+            assert_eq!((superseded_keys(&keys, start).as_slice(), keys.ascends(start)), (expected, ascends), "{texts:?} from {start}");
+        };
+        check(&[], 0, &[], true);
+        check(&["x", "x"], 1, &[], true);
+        check(&["0", "1", "3", "10", "100"], 0, &[], true);
+        check(&["16", "24", "5", "6", "63", "7"], 0, &[], true);
+        check(&["b", "a", "ab"], 0, &[], false);
+        check(&["a", "a"], 0, &[0], false);
+        check(&["9", "a", "b", "a", "a"], 1, &[1, 3], false);
+        check(&["", "\0", "\0\0"], 0, &[], true);
+        check(&["LONGER_THAN_8_A", "LONGER_THAN_8_B", "LONGER_THAN_8_B"], 0, &[1], false);
+        check(&["LONGER_THAN_8_A", "LONGER_THAN_8_AB", "LONGER_THAN_8_C"], 0, &[], true);
+    }
+
+    #[test]
+    fn keys_of_every_length_are_told_apart() {
+        let text = "abcdefghijklmnopqrstuvwxyz";
+        for length in 0..=text.len() {
+            let key = &text.as_bytes()[..length];
+            assert!(is_same(key, &key.to_vec()));
+            for other in (0..=text.len()).filter(|other| *other != length) {
+                assert!(!is_same(key, &text.as_bytes()[..other]), "{length} {other}");
+            }
+            for place in 0..length {
+                let mut other = key.to_vec();
+                other[place] ^= 1;
+                assert!(!is_same(key, &other), "{length}, changed at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn nulls_are_where_they_were_put() {
+        let mut valid = Valid::new();
+        (0..3).for_each(|_| valid.append(true));
+        assert!(valid.bits.is_empty(), "nothing is kept as long as there is no null");
+        valid.append(false);
+        valid.append(true);
+        valid.append_nulls(2);
+        valid.append(true);
+        valid.truncate(7);
+        assert_eq!(valid.len(), 7);
+        let nulls = valid.finish().expect("nulls");
+        assert_eq!(nulls.iter().collect::<Vec<_>>(), [true, true, true, false, true, false, false]);
+        assert_eq!((valid.len(), valid.finish()), (0, None));
+        valid.append(true);
+        valid.truncate(0);
+        valid.append_nulls(1);
+        assert_eq!(valid.finish().map(|nulls| nulls.len()), Some(1));
+    }
 }

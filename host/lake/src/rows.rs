@@ -65,6 +65,55 @@ impl TextOf {
     }
 }
 
+/// The first field of each name that a leading column is made of: one walk over the fields instead of one for each column.
+struct Found<'a>([Option<Option<&'a [u8]>>; FIELDS]);
+
+const FIELDS: usize = 19;
+
+impl<'a> Found<'a> {
+    fn of(message: &MessageRef<'a>) -> Self {
+        let mut found = [None; FIELDS];
+        for field in message.fields() {
+            if let Some(slot) = slot_of(field.name) {
+                found[slot].get_or_insert_with(|| field.bytes());
+            }
+        }
+        Self(found)
+    }
+
+    fn text(&self, of: TextOf, message: &MessageRef<'a>) -> Option<&'a [u8]> {
+        match of {
+            TextOf::Field(name) => slot_of(name.as_bytes()).and_then(|slot| self.0[slot]).flatten(),
+            TextOf::Logger => message.logger(),
+        }
+    }
+}
+
+fn slot_of(name: &[u8]) -> Option<usize> {
+    Some(match name {
+        b"documentId" => 0,
+        b"docType" => 1,
+        b"normalizedChannel" => 2,
+        b"normalizedAppName" => 3,
+        b"normalizedOs" => 4,
+        b"normalizedCountryCode" => 5,
+        b"geoCountry" => 6,
+        b"geoCity" => 7,
+        b"geoSubdivision1" => 8,
+        b"geoSubdivision2" => 9,
+        b"Date" => 10,
+        b"DNT" => 11,
+        b"Host" => 12,
+        b"X-PingSender-Version" => 13,
+        b"appBuildId" => 14,
+        b"appName" => 15,
+        b"appUpdateChannel" => 16,
+        b"appVersion" => 17,
+        b"uri" => 18,
+        _ => return None,
+    })
+}
+
 /// What is known of a chunk of rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RowStats {
@@ -214,15 +263,16 @@ fn sample_id(message: &MessageRef<'_>) -> Option<i32> {
 impl Documents {
     fn push(&mut self, message: &MessageRef<'_>) -> u64 {
         let Self { leading, sample_id: sample_ids, metadata, columns, additional, buffer } = self;
+        let found = Found::of(message);
         for (texts, of) in leading.iter_mut().zip(LEADING_TEXTS) {
-            push_text(texts, of.of(message));
+            push_text(texts, found.text(of, message));
         }
         sample_ids.push(sample_id(message));
         for (texts, name) in metadata.iter_mut().zip(METADATA_FIELDS) {
-            push_text(texts, TextOf::Field(name).of(message));
+            push_text(texts, found.text(TextOf::Field(name), message));
         }
         let is_key = |name: &str| columns.knows(name.as_bytes());
-        let document = assemble(message, is_key, buffer).filter(|document| std::str::from_utf8(document).is_ok());
+        let document = assemble(message, is_key, buffer).filter(|document| simdutf8::basic::from_utf8(document).is_ok());
         let mut extras = Extras::default();
         match document {
             Some(document) => put_document(document, columns, &mut extras),
@@ -281,5 +331,21 @@ impl Errors {
         }
         arrays.push(Arc::new(self.payload.finish_binary()?));
         Ok(arrays)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_leading_field_has_a_place_of_its_own() {
+        let leading = LEADING_TEXTS.iter().filter_map(|of| match of {
+            TextOf::Field(name) => Some(*name),
+            TextOf::Logger => None,
+        });
+        let slots: Vec<_> = leading.chain(METADATA_FIELDS).map(|name| slot_of(name.as_bytes())).collect();
+        assert_eq!(slots, (0..FIELDS).map(Some).collect::<Vec<_>>());
+        assert_eq!(slot_of(b"payload"), None);
     }
 }

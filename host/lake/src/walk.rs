@@ -1,10 +1,13 @@
 //! One walk through a document that fills the columns and keeps what has none.
 
 use crate::builder::{Builder, Offsets, Structs, Texts, superseded_keys};
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, Quoted};
 use crate::extras::Extras;
 use std::borrow::Cow;
 use tidemill_json::{decode_into, value};
+
+/// Integers up to this size are doubles without rounding.
+const EXACT_MAX: u64 = 1 << 53;
 
 /// Puts the document into the next row of `columns`. What is no object is an extra as a whole.
 pub(crate) fn put_document<'d>(document: &'d [u8], columns: &mut Structs, extras: &mut Extras<'d>) {
@@ -17,8 +20,35 @@ pub(crate) fn put_document<'d>(document: &'d [u8], columns: &mut Structs, extras
     columns.close();
 }
 
-/// Puts the next value behind the rows of `builder`, as one more row.
+/// Puts the next value behind the rows of `builder`, as one more row. What values mostly are comes first.
+#[inline(always)]
 fn put<'d>(cursor: &mut Cursor<'d>, builder: &mut Builder, extras: &mut Extras<'d>) {
+    match builder {
+        Builder::Long(values) => {
+            if let Some(value) = cursor.short_integer() {
+                return values.push(Some(value));
+            }
+        }
+        Builder::Double(values) => {
+            let here = *cursor;
+            if let Some(value) = cursor.short_integer().filter(|value| value.unsigned_abs() <= EXACT_MAX) {
+                return values.push(Some(value as f64));
+            }
+            *cursor = here;
+        }
+        Builder::Text(texts) => {
+            let here = *cursor;
+            if let Some(text) = cursor.string().filter(|text| !text.has_escapes) {
+                return texts.push(Some(text.inside));
+            }
+            *cursor = here;
+        }
+        _ => {}
+    }
+    put_any(cursor, builder, extras);
+}
+
+fn put_any<'d>(cursor: &mut Cursor<'d>, builder: &mut Builder, extras: &mut Extras<'d>) {
     let row = builder.len();
     match (builder, cursor.peek()) {
         (Builder::Struct(structs), Some(b'{')) => {
@@ -73,20 +103,23 @@ fn put_members<'d>(cursor: &mut Cursor<'d>, columns: &mut Structs, extras: &mut 
     // Of children that left extras: which, and where those lie, for the case that their key comes again.
     let mut left: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
     while let Some(key) = cursor.key() {
-        let Some(child) = columns.find(&plain(key), previous) else {
-            extras.unknown(key, cursor.value());
+        let child = if key.has_escapes { columns.find(&plain(key), previous) } else { columns.find(key.inside, previous) };
+        let Some(child) = child else {
+            extras.unknown(key.inside, cursor.value());
             unknown += 1;
             continue;
         };
         previous = Some(child);
         let builder = &mut columns.children[child];
-        if builder.len() > row {
+        let length = builder.len();
+        if length > row {
             builder.truncate(row);
             forget(child, &mut left, extras);
+        } else if length < row {
+            builder.pad(row);
         }
-        builder.pad(row);
         let mark = extras.mark();
-        extras.enter_key(key);
+        extras.enter_key(key.inside);
         put(cursor, builder, extras);
         extras.leave();
         if extras.mark() > mark {
@@ -105,12 +138,12 @@ fn forget(child: usize, left: &mut Vec<(usize, std::ops::Range<usize>)>, extras:
 }
 
 /// The key without escapes.
-fn plain(key: &[u8]) -> Cow<'_, [u8]> {
-    if memchr::memchr(b'\\', key).is_none() {
-        return Cow::Borrowed(key);
+fn plain(key: Quoted<'_>) -> Cow<'_, [u8]> {
+    if !key.has_escapes {
+        return Cow::Borrowed(key.inside);
     }
-    let mut text = Vec::with_capacity(key.len());
-    decode_into(key, &mut text);
+    let mut text = Vec::with_capacity(key.inside.len());
+    decode_into(key.inside, &mut text);
     Cow::Owned(text)
 }
 
@@ -122,7 +155,6 @@ fn put_elements<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, inner: &mut 
         put(cursor, inner, extras);
         extras.leave();
         end += 1;
-        inner.pad(end);
     }
     offsets.close(end);
 }
@@ -151,7 +183,7 @@ fn put_entries_but<'d>(
     values: &mut Builder,
     extras: &mut Extras<'d>,
 ) {
-    debug_assert_eq!(keys.len(), start);
+    debug_assert_eq!((keys.len(), values.len()), (start, start));
     let mut but = but.iter().copied().peekable();
     let mut position = 0;
     while let Some(key) = cursor.key() {
@@ -159,8 +191,7 @@ fn put_entries_but<'d>(
             cursor.value();
         } else {
             keys.push(Some(&plain(key)));
-            values.pad(keys.len() - 1);
-            extras.enter_key(key);
+            extras.enter_key(key.inside);
             put(cursor, values, extras);
             extras.leave();
         }

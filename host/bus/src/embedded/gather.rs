@@ -69,7 +69,8 @@ impl Gathered {
             Some(found) => Some(found),
             None => self.read_frame(store, slot)?,
         };
-        let here = || self.buffer.as_ref().map_or(&[][..], |buffer| &buffer[self.end..self.end + slot.length as usize - FRAME_HEADER_BYTES]);
+        let here =
+            || self.buffer.as_ref().map_or(&[][..], |buffer| &buffer[self.end..self.end + slot.length as usize - FRAME_HEADER_BYTES]);
         let records = elsewhere.as_deref().unwrap_or_else(here);
         let skipped = bytes_before(records, position - slot.base);
         let length = records.len() - skipped;

@@ -66,7 +66,13 @@ pub(super) fn io_error(what: &str, path: &Path, source: io::Error) -> BusError {
 }
 
 impl Store {
-    pub(super) fn new(files: Arc<dyn Files>, folder: PathBuf, open_files_max: usize, cache_bytes_max: usize, buffer_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        files: Arc<dyn Files>,
+        folder: PathBuf,
+        open_files_max: usize,
+        cache_bytes_max: usize,
+        buffer_bytes_max: usize,
+    ) -> Self {
         let handles = Handles { open: HashMap::new(), uses: 0, max: open_files_max.max(1) };
         let cache = Cache { batches: BTreeMap::new(), order: VecDeque::new(), bytes: 0, bytes_max: cache_bytes_max };
         let (handles, cache, buffers) = (Mutex::new(handles), Mutex::new(cache), Buffers::new(buffer_bytes_max));
