@@ -55,6 +55,12 @@ impl Valid {
     }
 }
 
+/// Takes what is there and leaves room for as much again: the next rows of a table are mostly like the last.
+fn take_full<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = Vec::with_capacity(values.len());
+    std::mem::replace(values, room)
+}
+
 /// Numbers.
 #[derive(Debug)]
 pub(crate) struct Numbers<T> {
@@ -86,7 +92,7 @@ impl<T: Copy + Default> Numbers<T> {
 
 impl<T: ArrowNativeType> Numbers<T> {
     pub(crate) fn finish<P: ArrowPrimitiveType<Native = T>>(&mut self) -> PrimitiveArray<P> {
-        let values = std::mem::take(&mut self.values);
+        let values = take_full(&mut self.values);
         PrimitiveArray::new(ScalarBuffer::from(values), self.valid.finish())
     }
 }
@@ -180,8 +186,9 @@ impl Texts {
     }
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
-        let offsets = std::mem::replace(&mut self.offsets, vec![0]);
-        let bytes = std::mem::take(&mut self.bytes);
+        let offsets = take_full(&mut self.offsets);
+        self.offsets.push(0);
+        let bytes = take_full(&mut self.bytes);
         (OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(bytes), self.valid.finish())
     }
 

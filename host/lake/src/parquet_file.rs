@@ -10,8 +10,12 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
-/// A row group ends when its encoded columns take this much: 4 MiB, so that little is held beside the encoded bytes.
-const ROW_GROUP_BYTES: usize = 4 << 20;
+/// A row group ends when its encoded columns take this much: 16 MiB. Each column of each group has a compressor and a dictionary of
+/// its own, and a wide table has hundreds of columns.
+const ROW_GROUP_BYTES: usize = 16 << 20;
+
+/// A page ends at this size: until then a value in a dictionary is held as eight bytes, whatever it takes in the file.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// A file under construction.
 pub struct FileWriter {
@@ -74,6 +78,7 @@ fn properties() -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
         .set_statistics_enabled(EnabledStatistics::None)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_offset_index_disabled(true)
         .set_created_by(concat!("tidemill ", env!("CARGO_PKG_VERSION")).to_owned());
     for column in ["submission_timestamp", "document_id", "doc_type", "sample_id"] {

@@ -10,9 +10,9 @@ use arrow_schema::ArrowError;
 use std::sync::Arc;
 use tidemill_message::{MessageRef, Value};
 
-/// Rows become a row group of a file when this much was put into them: 16 MiB, far from the 2 GiB that offsets of 32 bits allow
-/// (a record is at most 10 MiB, and no byte of it is kept more than twice).
-pub const CHUNK_BYTES: usize = 16 << 20;
+/// Rows are encoded when this much was put into them: 4 MiB, so that most of it is still in the processor's cache, and far from the
+/// 2 GiB that offsets of 32 bits allow (a record is at most 10 MiB, and no byte of it is kept more than twice).
+pub const CHUNK_BYTES: usize = 4 << 20;
 
 /// Numbered like [`crate::layout::LEADING_COLUMNS`], without those that are no text.
 const LEADING_TEXTS: [TextOf; 7] = [

@@ -138,13 +138,19 @@ fn forget(child: usize, left: &mut Vec<(usize, std::ops::Range<usize>)>, extras:
 }
 
 /// The key without escapes.
+#[inline(always)]
 fn plain(key: Quoted<'_>) -> Cow<'_, [u8]> {
     if !key.has_escapes {
         return Cow::Borrowed(key.inside);
     }
-    let mut text = Vec::with_capacity(key.inside.len());
-    decode_into(key.inside, &mut text);
-    Cow::Owned(text)
+    Cow::Owned(decoded(key.inside))
+}
+
+#[cold]
+fn decoded(inside: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(inside.len());
+    decode_into(inside, &mut text);
+    text
 }
 
 fn put_elements<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, inner: &mut Builder, extras: &mut Extras<'d>) {
