@@ -1,7 +1,7 @@
 //! CRC-32C: the checksum of everything in the log.
 //!
-//! A reader pays for it on every byte, so large buffers take carry-less multiplications of 512 bits where the processor has them
-//! (measured on a Zen 4 core: 3 times as fast as three interleaved `crc32` instructions, which is what the crate `crc32c` does).
+//! A reader pays for it on every byte, so large buffers take carry-less multiplications of 512 bits where the processor has them:
+//! 256 bytes a turn of the loop, where the crate `crc32c` has 24 (three interleaved `crc32` instructions).
 //! Everywhere else, and for what is short, it is that crate.
 
 /// The CRC of these bytes.
