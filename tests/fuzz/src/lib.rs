@@ -1,8 +1,10 @@
 //! Fuzz targets: what reads bytes that nobody can vouch for.
 //!
 //! A target takes bytes and panics where something is wrong. `tests/targets.rs` runs each for some seconds on mutations of
-//! `corpus/NAME`; `fuzz/` at the root of the project has the same targets under libFuzzer. The checks of guests' answers are a target
-//! of the crate `runtime` itself.
+//! `corpus/NAME`; being plain functions of bytes, they can be put under a fuzzer that is guided by coverage. The checks of guests'
+//! answers are a target of the crate `runtime` itself. An hour each:
+//!
+//! `TIDEMILL_FUZZ_SECONDS=3600 cargo test -p tidemill-fuzz --test targets -- --nocapture`, and `-p tidemill-runtime --lib guests_answers`
 #![forbid(unsafe_code)]
 
 mod decode;

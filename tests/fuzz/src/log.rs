@@ -4,18 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_bus::embedded::{EmbeddedBus, EmbeddedOptions};
+use tidemill_bus::embedded::{DeclaredGroup, EmbeddedBus, EmbeddedOptions};
 use tidemill_bus::{Bus, BusError, Compression, Files, RecordBuf, Start, SystemClock, TopicPartition, TopicSpec};
 
 const FOLDER: &str = "/log";
 const MAGIC: &[u8] = b"TIDELOG\0";
 const HEADER_BYTES: usize = 32;
 const ENTRY_HEADER_BYTES: usize = 36;
+/// A group of the corpus' logs.
+const GROUP: &str = "work";
 /// Polls of one partition before it counts as endless.
 const POLLS_MAX: usize = 20_000;
 
 /// A folder of segments, one behind the other. The first byte says whether the checksums are made right, so that what lies behind
-/// them is reached: it opens or is refused; what opens can be read, written to and opened again.
+/// them is reached, and whether it is opened as the stream's log or as the edge's spool: it opens or is refused; what opens can be
+/// read, written to and opened again.
 pub fn log(files: &Arc<dyn Files>, bytes: &[u8]) {
     let (&how, rest) = bytes.split_first().unwrap_or((&0, bytes));
     for mut segment in segments(rest) {
@@ -24,20 +27,36 @@ pub fn log(files: &Arc<dyn Files>, bytes: &[u8]) {
         }
         put(&**files, &segment).unwrap_or_else(|error| panic!("files in memory: {error}"));
     }
-    match open(files) {
+    let is_spool = how & 2 == 2;
+    match open(files, is_spool) {
         Ok(bus) => {
             read(&bus);
             write(&bus);
             drop(bus);
-            let again = open(files);
+            let again = open(files, is_spool);
             assert!(again.is_ok(), "what opened once opens again: {:?}", again.err());
         }
         Err(error) => assert!(matches!(error, BusError::Unusable(_)), "{error}"),
     }
 }
 
-fn open(files: &Arc<dyn Files>) -> Result<EmbeddedBus, BusError> {
-    EmbeddedBus::open_with(EmbeddedOptions::new(FOLDER), Arc::clone(files), Arc::new(SystemClock::default()))
+fn open(files: &Arc<dyn Files>, is_spool: bool) -> Result<EmbeddedBus, BusError> {
+    let options = if is_spool { spool_options() } else { EmbeddedOptions::new(FOLDER) };
+    EmbeddedBus::open_with(options, Arc::clone(files), Arc::new(SystemClock::default()))
+}
+
+/// As the spool opens its log: what a group has not read is kept and counted, all else goes.
+fn spool_options() -> EmbeddedOptions {
+    EmbeddedOptions {
+        segment_bytes: 64 << 10,
+        retention_bytes: 0,
+        retention_age: Duration::ZERO,
+        declared_groups: vec![DeclaredGroup { group: GROUP.to_owned(), topics: vec!["in".to_owned()] }],
+        pinned_bytes_max: u64::MAX,
+        bytes_max: 64 << 20,
+        cache_bytes_max: 0,
+        ..EmbeddedOptions::new(FOLDER)
+    }
 }
 
 /// The bytes cut where a segment's header, which stands there twice, begins.
@@ -63,7 +82,10 @@ fn read(bus: &EmbeddedBus) {
     let topics = bus.topics().unwrap_or_else(|error| panic!("topics: {error}"));
     for topic in topics.iter().take(8) {
         for partition in (0..topic.partitions.len() as u32).take(4) {
-            read_partition(bus, &TopicPartition { topic: Arc::clone(&topic.name), partition });
+            let partition = TopicPartition { topic: Arc::clone(&topic.name), partition };
+            read_partition(bus, &partition);
+            let unread = bus.unread_bytes(GROUP, &partition);
+            assert!(unread.is_ok_and(|bytes| bytes < 1 << 40), "{partition:?} has {:?} bytes unread", bus.unread_bytes(GROUP, &partition));
         }
     }
     let positions = bus.group_positions().map(|positions| positions.len());

@@ -1,7 +1,6 @@
 //! Seeded mutations of bytes and JSON documents, and the runner of fuzz targets.
 //!
-//! Nothing here guides itself by coverage: it is what `make test` can run in seconds and repeat by a seed. `fuzz/` has the same targets
-//! under libFuzzer.
+//! Nothing here guides itself by coverage: it is what `make test` can run in seconds and repeat by a seed.
 #![forbid(unsafe_code)]
 
 pub mod bytes;

@@ -134,7 +134,12 @@ impl Catalog {
 
     fn apply_topic(&mut self, id: u32, item: &Item) -> bool {
         let Item::Topic { name, partitions, compacted, compression, incarnation, .. } = item else { return false };
-        if id == u32::MAX || self.topics.contains_key(&id) || self.ids.contains_key(name) || *partitions > PARTITIONS_MAX {
+        if id == u32::MAX
+            || *partitions == 0
+            || self.topics.contains_key(&id)
+            || self.ids.contains_key(name)
+            || *partitions > PARTITIONS_MAX
+        {
             return false;
         }
         let named = |partition| Arc::new(Partition::new(TopicPartition { topic: Arc::clone(name), partition }));

@@ -3,6 +3,8 @@
 
 pub mod agree;
 pub mod dialect;
+pub mod evaluate;
+pub mod generate;
 
 use std::path::{Path, PathBuf};
 
