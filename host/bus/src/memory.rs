@@ -8,8 +8,8 @@ use std::{
 
 /// Smaller buffers come from the allocator's own stock.
 const BYTES_MIN: usize = 256 << 10;
-/// What a thread keeps. 64 MiB: the buffers of a step of 32 MiB, which grew by doubling.
-const KEPT_BYTES_MAX: usize = 64 << 20;
+/// What a thread keeps. 32 MiB: the buffers of a step of 16 MiB, which grew by doubling.
+const KEPT_BYTES_MAX: usize = 32 << 20;
 
 /// What this thread keeps; `None` until it asks for the first time, so that a thread that only drops buffers keeps nothing.
 type Stock = Option<Vec<Vec<u8>>>;

@@ -77,7 +77,8 @@ fn compress(batch: Prepared, compression: Compression) -> Prepared {
         Compression::Zstd(level) => (Codec::Zstd, ZSTD.with_borrow_mut(|context| compress_zstd(context, level, &batch.bytes))),
     };
     match stored {
-        Some(stored) if stored.len() < batch.bytes.len() => Prepared { bytes: Bytes::from(stored), codec, ..batch },
+        // A copy: the buffer that was compressed into is as large as the batch, and would stay so for as long as this waits.
+        Some(stored) if stored.len() < batch.bytes.len() => Prepared { bytes: Bytes::copy_from_slice(&stored), codec, ..batch },
         _ => batch,
     }
 }
