@@ -52,9 +52,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Messages of the small and the large batch: together below what is called at once.
-const FEW: usize = 50;
-const MANY: usize = 450;
+/// Messages of the small and the large batch, each below what a plugin is called with at once.
+const FEW: usize = 10;
+const MANY: usize = 110;
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
