@@ -53,6 +53,7 @@ fn an_error_record_has_what_the_contract_lists() {
         "DecodeError",
         "DecodeErrorDetail",
         "source",
+        "docTypeKnown",
     ];
     assert_eq!(out.names(), names);
     assert_eq!(out.field("DecodeErrorType").as_deref(), Some("schema"));
