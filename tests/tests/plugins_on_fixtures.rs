@@ -25,7 +25,18 @@ fn report(name: &str, component: &Path, config: &str) -> Value {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let fixtures = root().join("plugins").join(name).join("fixtures");
     let schemas = root().join("schemas");
-    let output = run(&["plugin", "run", &text(component), "--fixtures", &text(&fixtures), "--schemas", &text(&schemas), "--config", config, "--json"]);
+    let output = run(&[
+        "plugin",
+        "run",
+        &text(component),
+        "--fixtures",
+        &text(&fixtures),
+        "--schemas",
+        &text(&schemas),
+        "--config",
+        config,
+        "--json",
+    ]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(0), "{name}: {said}");
     let found = String::from_utf8_lossy(&output.stdout).replace(&format!("{}/", root().display()), "");
