@@ -180,6 +180,36 @@ impl Platform {
         child.wait().expect("gone");
     }
 
+    /// Stops its clock (SIGSTOP): connections stay open and nothing is answered, until [`Platform::thaw`].
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn freeze(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("signalled");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn thaw(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("signalled");
+    }
+
+    /// The memory it has in use, in megabytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn memory_mb(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.as_ref().expect("it runs").id().cast_signed()).expect("a process id")
+    }
+
     /// SIGTERM, and waits for its end.
     ///
     /// # Panics

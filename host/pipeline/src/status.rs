@@ -4,7 +4,7 @@ mod views;
 
 pub use views::{AlertView, ColumnView, GraphData, GraphView, PluginView};
 
-use crate::graphs::{Alert, PluginGraphs};
+use crate::graphs::{Alert, Delta, PluginGraphs};
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use std::{
@@ -32,7 +32,10 @@ pub const PAYLOADS_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub struct LiveState {
     plugins: RwLock<BTreeMap<String, Arc<PluginStatus>>>,
+    /// Those that this host merges,
     graphs: RwLock<BTreeMap<String, PluginGraphs>>,
+    /// and all of them, where another host may merge them.
+    followed: RwLock<BTreeMap<String, PluginGraphs>>,
     alerts: RwLock<VecDeque<Alert>>,
     payloads: RwLock<BTreeMap<String, BTreeMap<String, Payload>>>,
 }
@@ -137,14 +140,26 @@ impl LiveState {
 
     /// The graphs of a plugin.
     pub fn graphs(&self, plugin: &str) -> Vec<GraphView> {
-        let graphs = self.graphs.read();
-        graphs.get(plugin).map(|found| found.graphs.values().map(|graph| graph_view(&graph.ring)).collect()).unwrap_or_default()
+        let views = |found: &PluginGraphs| found.graphs.values().map(|graph| graph_view(&graph.ring)).collect();
+        self.shown(plugin, views).unwrap_or_default()
     }
 
     /// A graph with its contents.
     pub fn graph(&self, plugin: &str, title: &str) -> Option<GraphData> {
-        let graphs = self.graphs.read();
-        Some(graph_data(&graphs.get(plugin)?.graphs.get(title)?.ring))
+        self.shown(plugin, |found| found.graphs.get(title).map(|graph| graph_data(&graph.ring))).flatten()
+    }
+
+    /// The graphs of a plugin as this host merges them, else as it sees another one merge them.
+    fn shown<R>(&self, plugin: &str, show: impl FnOnce(&PluginGraphs) -> R) -> Option<R> {
+        if let Some(merged) = self.graphs.read().get(plugin) {
+            return Some(show(merged));
+        }
+        self.followed.read().get(plugin).map(show)
+    }
+
+    /// A delta that some host merges.
+    pub fn follow_graphs(&self, plugin: &str, delta: Delta, now_ms: i64) {
+        self.followed.write().entry(plugin.to_owned()).or_default().apply(delta, now_ms);
     }
 
     /// Gives the graphs of a plugin to the stage that merges them; made where they are not there.

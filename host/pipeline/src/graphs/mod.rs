@@ -15,7 +15,7 @@ mod stage_tests;
 
 pub use alert::{ALERT_TYPE, Alert, Measured};
 pub use delta::{Cell, Declared, DeclaredGraph, Delta, GraphDelta, PENDING_CELLS_MAX, Pending, SourcePartition};
-pub use follow::follow_alerts;
+pub use follow::{follow_alerts, follow_graphs};
 pub use merge::{Dropped, Evaluated, Graph, PluginGraphs, Raised, SourceTime};
 pub use ring::{BLOCK_ROWS, Column, Landing, Ring};
 pub use rules::Firing;

@@ -4,7 +4,7 @@ use super::plugins::{Loaded, Ready};
 use crate::exit::{Failure, surroundings, wrong_use};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tidemill_bus::{Bus, Clock, OnLost, SystemFiles};
-use tidemill_config::{Config, Role};
+use tidemill_config::{BusKind, Config, Role};
 use tidemill_lake::{LakeHandle, LakeLimits, LakeOptions, LakeStage};
 use tidemill_pipeline::{
     analysis::{PluginsOptions, StageHandle, StepOptions, start_analysis, start_output},
@@ -13,7 +13,7 @@ use tidemill_pipeline::{
     },
     deliver::{DeliverOptions, start_deliveries},
     geo::CityDatabase,
-    graphs::{GraphsOptions, follow_alerts, graphs_worker},
+    graphs::{GraphsOptions, follow_alerts, follow_graphs, graphs_worker},
     status::LiveState,
 };
 use tidemill_schema::Registry;
@@ -62,6 +62,11 @@ impl Stages {
         if has(Role::Analysis) {
             stages.running.push(("graphs", common.graphs()?));
             stages.running.push(("alerts", follow_alerts(Arc::clone(bus), Arc::clone(live)).map_err(surroundings)?));
+            // The embedded bus has one host, which merges all graphs itself.
+            if config.bus.kind == BusKind::Kafka {
+                let followed = follow_graphs(Arc::clone(bus), Arc::clone(live), Arc::clone(clock)).map_err(surroundings)?;
+                stages.running.push(("shown graphs", followed));
+            }
             stages.running.push(("analysis", start_analysis(&common.plugins(&plugins.analyses)).map_err(wrong_use)?));
         }
         if has(Role::Output) && !plugins.outputs.is_empty() {
