@@ -14,6 +14,8 @@ const BATCH_RECORDS_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// So many bytes are taken at a time, on top of those that wait because their partition is held back: 4 batches.
 const FILL_BYTES_MAX: usize = 4 << 20;
+/// Records of a batch that is full of records of 1 KiB.
+const OFFSETS_USUAL: usize = 1024;
 /// Headers beyond this number need an allocation.
 const HEADERS_USUAL: usize = 16;
 
@@ -104,7 +106,8 @@ impl Waiting {
     }
 
     fn begin(&mut self, topic: &str, partition: TopicPartition, floor: i64) -> usize {
-        let (offsets, records) = (Vec::new(), RecordBuf::default());
+        // Growing a fresh buffer for each batch costs a copy and a page fault every 4 KiB.
+        let (offsets, records) = (Vec::with_capacity(OFFSETS_USUAL), RecordBuf::of_stock());
         self.batches.push_back(Gathered { topic: topic.to_owned(), partition, floor, offsets, records });
         self.batches.len() - 1
     }
