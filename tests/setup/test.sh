@@ -30,9 +30,11 @@ part() {
 skipped() { printf 'SKIPPED %s\n' "$*"; }
 [ -d ../shared/data ] || skipped "tests on the recorded pings and schemas of ../shared/data: the folder is missing"
 [ -x .deps/venv/bin/python ] || skipped "foreign readers of the lake and the Python and C guests: .deps/venv is missing"
+[ -d .deps/json-schema-suite ] || skipped "the official JSON-Schema-Test-Suite: .deps/json-schema-suite is missing"
 [ -d .deps/node/node_modules ] || skipped "the JavaScript guest: .deps/node is missing"
 command -v go >/dev/null || skipped "the Go guest: go is not installed"
-[ -n "${TIDEMILL_TEST_LONG:-}" ] || skipped "the long fault tests on Kafka: they are part of make test-long"
+[ -n "${TIDEMILL_TEST_LONG:-}" ] || skipped "the long figures (faults on Kafka, 500 crash runs, a million documents, 32 million ids): they are part of make test-long"
+skipped "the soak: it runs by hand (docs/reliability.md)"
 
 mkdir -p target
 part "formatting" cargo fmt --all --check
