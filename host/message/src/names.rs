@@ -106,8 +106,7 @@ mod tests {
         let mut names = FieldNames::default();
         let [a, ab, none, empty] = [&b"a"[..], b"a-b", b"none", b""].map(|name| names.add(name));
         assert_eq!((names.add(b"a-b"), names.len()), (ab, 4));
-        let mut found = FoundFields::default();
-        for number in 0..3 {
+        let message_of = |number| {
             let mut bytes = Vec::new();
             let mut writer = MessageWriter::new(&mut bytes, &[7; 16], 1);
             // A name with the same ends and length, and a second field of a name.
@@ -115,7 +114,12 @@ mod tests {
             if number == 2 {
                 writer.field_bool("", true);
             }
-            let message = MessageRef::parse_with(&bytes, &names, &mut found).unwrap();
+            bytes
+        };
+        let messages = [0, 1, 2].map(message_of);
+        let mut found = FoundFields::default();
+        for (number, bytes) in (0..).zip(&messages) {
+            let message = MessageRef::parse_with(bytes, &names, &mut found).unwrap();
             assert_eq!(message.fields().count(), if number == 2 { 5 } else { 4 });
             assert_eq!(found.get(a).and_then(FieldRef::integer), Some(number));
             assert_eq!(found.get(ab).and_then(FieldRef::bytes), Some(&b"first"[..]));
