@@ -11,10 +11,11 @@ use rdkafka::{
     TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
-    error::RDKafkaErrorCode as Code,
+    error::{KafkaResult, RDKafkaErrorCode as Code},
     types::RDKafkaRespErr,
 };
 use std::{
+    cell::Cell,
     collections::VecDeque,
     mem::ManuallyDrop,
     sync::{
@@ -22,7 +23,7 @@ use std::{
         mpsc,
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a closing consumer is waited for; leaving a group takes milliseconds.
@@ -70,8 +71,16 @@ fn give_up(consumer: &BaseConsumer<Rebalances>) {
     }
 }
 
+/// The least time between two changes of what a consumer reads. librdkafka 2.12 aborts the process (`rktp->rktp_started`) where a
+/// partition is taken away a second time before its fetcher has answered the first; the answer takes milliseconds.
+const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
+
 /// The consumer; dropping it leaves the group.
-pub(super) struct GroupConsumer(ManuallyDrop<BaseConsumer<Rebalances>>);
+pub(super) struct GroupConsumer {
+    consumer: ManuallyDrop<BaseConsumer<Rebalances>>,
+    /// When what it reads was changed last.
+    changed: Cell<Option<Instant>>,
+}
 
 impl GroupConsumer {
     /// # Errors
@@ -81,12 +90,30 @@ impl GroupConsumer {
         let consumer = consumer.map_err(|error| unavailable("a consumer", error))?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| meaning(&format!("group {group}"), &error))?;
-        Ok(Self(ManuallyDrop::new(consumer)))
+        Ok(Self { consumer: ManuallyDrop::new(consumer), changed: Cell::new(None) })
+    }
+
+    /// Reads these partitions from now on.
+    pub(super) fn assign(&self, list: &TopicPartitionList) -> KafkaResult<()> {
+        self.settle();
+        self.consumer.assign(list)
+    }
+
+    /// Reads nothing from now on.
+    pub(super) fn unassign(&self) -> KafkaResult<()> {
+        self.settle();
+        self.consumer.unassign()
+    }
+
+    fn settle(&self) {
+        let since = self.changed.get().map_or(CHANGE_INTERVAL, |changed| changed.elapsed());
+        thread::sleep(CHANGE_INTERVAL.saturating_sub(since));
+        self.changed.set(Some(Instant::now()));
     }
 
     /// The next decision of the group that was heard of while polling.
     pub(super) fn decision(&self) -> Option<Rebalance> {
-        self.0.context().queue.lock().pop_front()
+        self.consumer.context().queue.lock().pop_front()
     }
 }
 
@@ -94,7 +121,7 @@ impl std::ops::Deref for GroupConsumer {
     type Target = BaseConsumer<Rebalances>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.consumer
     }
 }
 
@@ -104,9 +131,10 @@ impl Drop for GroupConsumer {
     /// closing is left to a thread of its own, which is waited for only so long.
     fn drop(&mut self) {
         // From now on nobody asks for decisions: they are answered as they come, else the close would wait for ever.
-        self.0.context().is_closing.store(true, Ordering::Release);
+        self.consumer.context().is_closing.store(true, Ordering::Release);
+        self.settle();
         // SAFETY: it is taken once, here, and this value is not used afterwards.
-        let consumer = unsafe { ManuallyDrop::take(&mut self.0) };
+        let consumer = unsafe { ManuallyDrop::take(&mut self.consumer) };
         let (closed, is_closed) = mpsc::sync_channel(1);
         let close = move || {
             give_up(&consumer);
