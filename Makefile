@@ -41,8 +41,7 @@ lint: setup ## formatting, lints and docs
 .PHONY: bench
 bench: setup-test build ## every benchmark, or one: make bench BENCH=name
 	@for guest in benches/guests/*/; do $(TIDEMILL) plugin build "$$guest" >/dev/null || exit; done
-	@$(CARGO) build -q --release -p tidemill -p tidemill-benches
-	@TIDEMILL_BIN=$(or $(CARGO_TARGET_DIR),target)/release/tidemill $(or $(CARGO_TARGET_DIR),target)/release/tidemill-benches $(BENCH)
+	@TIDEMILL_BIN=$(TIDEMILL) $(TIDEMILL)-benches $(BENCH)
 
 .PHONY: try-fresh
 try-fresh: ## the README's own commands in a fresh clone with nothing cached, as a new user would
