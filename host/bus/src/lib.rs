@@ -197,7 +197,7 @@ pub trait Member: Send {
     /// When the bus cannot be reached.
     fn checkpoint(&mut self, key: &str) -> Result<Option<Bytes>, BusError>;
 
-    /// Gives back the memory that keeps what [`Member::checkpoint`] has read: nothing more is asked for now.
+    /// Gives back the memory that keeps what [`Member::checkpoint`] has read: the caller has all it needs.
     fn release_checkpoints(&mut self) {}
 
     /// The next poll of this partition reads from here.

@@ -1,7 +1,8 @@
 //! An object store in a folder whose files all go through [`Files`], so that tests can cut its power.
 //!
 //! An object is whole or not there: it is written beside its name, synced, and then given the name. The name itself is durable
-//! when its folder was synced, which is for [`Store`](crate::store::Store) to do: it knows when it counts.
+//! when its folder was synced, which is for [`Store`](crate::store::Store) to do: it knows when it counts. Only what replaces an
+//! object waits for the names beside it: a table's `_last_checkpoint` must never be there without the checkpoint that it names.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -131,7 +132,15 @@ fn put(files: &dyn Files, path: &std::path::Path, payload: &PutPayload, only_new
         Ok(())
     });
     let synced = written.and_then(|()| if safeguard("lake-sync") { file.sync() } else { Ok(()) });
-    let named = synced.and_then(|()| if only_new { files.link(&draft, path) } else { files.rename(&draft, path) });
+    let named = synced.and_then(|()| match only_new {
+        true => files.link(&draft, path),
+        false => {
+            if safeguard("lake-sync") {
+                files.sync_dir(folder)?;
+            }
+            files.rename(&draft, path)
+        }
+    });
     if only_new || named.is_err() {
         // What cannot be removed has a name that nobody reads.
         let _ = files.remove(&draft);

@@ -71,8 +71,8 @@ fn give_up(consumer: &BaseConsumer<Rebalances>) {
     }
 }
 
-/// The least time between two changes of what a consumer reads. librdkafka 2.12 aborts the process (`rktp->rktp_started`) where a
-/// partition is taken away a second time before its fetcher has answered the first; the answer takes milliseconds.
+/// The least time between two changes of what a consumer reads. librdkafka 2.12 aborts the process (`rktp->rktp_started`), it seems
+/// where a partition is taken away a second time before its fetcher has answered the first; the answer takes milliseconds.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The consumer; dropping it leaves the group.

@@ -49,7 +49,7 @@ pub struct DecodeLimits {
     /// `DecodeErrorDetail` and `backtrace`. 16 KiB: a report.
     pub error_detail_bytes_max: usize,
     /// Documents that wait for a plugin's answer. 256 KiB: a dozen main pings, enough to make a call's fixed cost (1 us) small, and
-    /// little enough that they are still in the core's own cache when they are copied into records: 2 MiB cost 15 % more time. The
+    /// little enough that they are still in the core's own cache when they are copied into records: 2 MiB took longer. The
     /// last one may go beyond.
     pub pending_bytes_max: usize,
 }
