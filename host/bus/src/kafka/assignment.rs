@@ -70,7 +70,7 @@ impl KafkaMember {
             Rebalance::Revoked if self.owned.is_empty() => self.give_up().map(|()| None),
             Rebalance::Revoked => Ok(Some(self.revoked(true))),
             Rebalance::Assigned(list, membership) => {
-                self.membership = membership;
+                self.membership = membership.map(Arc::new);
                 let partitions: Vec<_> =
                     list.elements().iter().filter_map(|found| self.partition(found.topic(), found.partition())).collect();
                 self.phase = Phase::Asking(partitions.clone());

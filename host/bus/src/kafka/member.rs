@@ -61,7 +61,7 @@ pub(super) struct KafkaMember {
     pub(super) consumer: GroupConsumer,
     pub(super) phase: Phase,
     pub(super) owned: BTreeMap<TopicPartition, Owned>,
-    pub(super) membership: Option<ConsumerGroupMetadata>,
+    pub(super) membership: Option<Arc<ConsumerGroupMetadata>>,
     pub(super) waiting: Waiting,
     pub(super) refused: Option<KafkaError>,
     pub(super) transactions: Transactions,

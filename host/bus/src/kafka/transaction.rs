@@ -20,7 +20,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
 };
 use std::{
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -29,6 +29,8 @@ use std::{
 const STEP_MAX: Duration = TRANSACTION_TIMEOUT.saturating_sub(Duration::from_millis(500));
 /// How long an abort may take; after it the producer is made anew, which aborts as well.
 const ABORT_MAX: Duration = Duration::from_secs(3);
+/// How much longer than its own limit librdkafka may take to answer a call, before its producer is left behind.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 /// A flush looks at failed records so often.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
@@ -49,7 +51,7 @@ pub(super) enum Outcome {
 pub(super) struct Transactions {
     cluster: Arc<Cluster>,
     /// Gone before its id is free.
-    running: Option<Running>,
+    running: Option<Arc<Running>>,
     id: MemberId,
 }
 
@@ -106,7 +108,7 @@ impl Transactions {
         let deadline = Instant::now() + self.cluster.timeout();
         let made = retried(deadline, |left| producer.init_transactions(left));
         made.map_err(|error| meaning("a transactional producer", &error))?;
-        self.running = Some(Running { handles: TopicHandles::default(), producer });
+        self.running = Some(Arc::new(Running { handles: TopicHandles::default(), producer }));
         Ok(())
     }
 
@@ -116,7 +118,7 @@ impl Transactions {
         step: &Step,
         checkpoints: &Checkpoints,
         offsets: &TopicPartitionList,
-        membership: &ConsumerGroupMetadata,
+        membership: &Arc<ConsumerGroupMetadata>,
     ) -> Outcome {
         if self.running.is_none()
             && let Err(error) = self.restart()
@@ -142,7 +144,7 @@ impl Transactions {
     }
 
     fn abort(&mut self, why: BusError) -> Outcome {
-        let aborted = self.running.as_ref().is_some_and(Running::abort);
+        let aborted = self.running.as_ref().is_some_and(|running| running.abort());
         // A record that the broker refused leaves a hole in the producer's numbers, on which its next step would fail.
         let has_hole = self.running.as_ref().is_some_and(|running| running.producer.context().0.lock().is_some());
         if !aborted || has_hole {
@@ -174,7 +176,7 @@ impl Running {
     }
 
     fn prepare(&self, cluster: &Cluster, topic: &str) -> Result<(), Stop> {
-        self.handles.ensure(self.producer.client().native_ptr(), topic, cluster.compression(topic)).map_err(Stop::Abort)
+        self.handles.ensure(self.producer.client().native_ptr(), topic, cluster.compression(topic)).map(drop).map_err(Stop::Abort)
     }
 
     /// Waits where librdkafka's queue is full: its records are on their way already.
@@ -194,9 +196,13 @@ impl Running {
     }
 
     /// Adds the positions and commits. The records are written meanwhile.
-    fn finish(&self, offsets: &TopicPartitionList, membership: &ConsumerGroupMetadata, deadline: Instant) -> Result<(), Stop> {
-        let positions = retried(deadline, |left| self.producer.send_offsets_to_transaction(offsets, membership, left));
-        positions.map_err(|error| stop("the positions of a step", &error))?;
+    fn finish(
+        self: &Arc<Self>,
+        offsets: &TopicPartitionList,
+        membership: &Arc<ConsumerGroupMetadata>,
+        deadline: Instant,
+    ) -> Result<(), Stop> {
+        self.add_positions(offsets, membership, deadline)?;
         self.flush(deadline)?;
         crash_point("step-before-commit");
         let committed = retried(deadline, |left| self.producer.commit_transaction(left));
@@ -207,6 +213,35 @@ impl Running {
         })?;
         crash_point("step-after-commit");
         Ok(())
+    }
+
+    /// Adds the positions to the transaction. librdkafka 2.12 never answers this call where its search for the group's coordinator
+    /// fails, as it does when a broker stands still for seconds: it is made on a thread of its own, which is waited for only so
+    /// long. Nothing was committed then, and the producer that replaces this one aborts what it has sent.
+    fn add_positions(
+        self: &Arc<Self>,
+        offsets: &TopicPartitionList,
+        membership: &Arc<ConsumerGroupMetadata>,
+        deadline: Instant,
+    ) -> Result<(), Stop> {
+        const WHAT: &str = "the positions of a step";
+        let (answer, answered) = mpsc::sync_channel(1);
+        let (running, offsets, membership) = (Arc::clone(self), offsets.clone(), Arc::clone(membership));
+        let call = move || {
+            let added = retried(deadline, |left| running.producer.send_offsets_to_transaction(&offsets, &membership, left));
+            // Who hears the answer may destroy the producer.
+            drop(running);
+            let _ = answer.send(added);
+        };
+        let thread = thread::Builder::new().name("kafka-positions".into()).spawn(call);
+        thread.map_err(|error| Stop::Abort(unavailable(WHAT, error)))?;
+        match answered.recv_timeout(deadline.saturating_duration_since(Instant::now()) + ANSWER_MAX) {
+            Ok(added) => added.map_err(|error| stop(WHAT, &error)),
+            Err(_) => {
+                tracing::warn!("librdkafka does not answer: a step is given up, and its producer is left behind");
+                Err(Stop::Fatal(unavailable(WHAT, "they were not added in time")))
+            }
+        }
     }
 
     fn flush(&self, deadline: Instant) -> Result<(), Stop> {
