@@ -172,7 +172,7 @@ pub(crate) struct Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = &'a [u8];
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'a [u8]> {
         while !self.rest.is_empty() {
             let mut at = 0;

@@ -2,22 +2,51 @@
 
 use crate::field::FieldRef;
 use crate::matcher::Matcher;
-use crate::matcher::program::{ACCEPT, Node, Target, shift};
+use crate::matcher::program::{ACCEPT, Node, REJECT, Target, shift};
 use crate::matcher::test::{Header, Resolved, Variable};
 use crate::names::{FieldNames, FoundFields};
 use crate::reader::{MessageRef, field_of};
+use std::ops::Range;
 
 /// Many matchers that are evaluated over the same messages. Each header or field that they name is looked up once a message,
-/// fields in one walk, and only if a matcher gets as far as to ask for one.
+/// fields in one walk, and only if a matcher gets as far as to ask for one. The test that several matchers begin with is made
+/// once for all of them.
 #[derive(Clone, Debug, Default)]
 pub struct MatcherSet {
     /// The programs of all matchers, one behind the other.
-    nodes: Vec<Node>,
-    /// The slot of each node's variable.
-    slots: Vec<u32>,
-    entries: Vec<Target>,
+    steps: Vec<Step>,
+    groups: Vec<Group>,
+    /// The matchers of all groups, one group behind the other.
+    members: Vec<Member>,
+    /// What the verdicts begin with: those of matchers that test nothing.
+    constants: Vec<bool>,
     headers: Vec<Header>,
     fields: FieldTable,
+}
+
+/// A node, and the slot of its variable.
+#[derive(Clone, Debug)]
+struct Step {
+    node: Node,
+    slot: u32,
+}
+
+/// Matchers that begin with the same test.
+#[derive(Clone, Debug)]
+struct Group {
+    /// That test, of one of them.
+    first: Target,
+    members: Range<usize>,
+    /// Those of them that are not decided where the test fails: they come first.
+    undecided: Range<usize>,
+}
+
+/// A matcher, and where it goes on behind its first test.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    matcher: u32,
+    when_true: Target,
+    when_false: Target,
 }
 
 /// The verdicts of a [`MatcherSet`] on a message, and memory that the next call uses again.
@@ -59,29 +88,30 @@ impl Matches {
 impl MatcherSet {
     /// Joins the matchers; they are named by their place.
     pub fn new(matchers: Vec<Matcher>) -> Self {
-        let mut set = Self::default();
-        let programs = matchers.into_iter().map(|matcher| matcher.program).collect::<Vec<_>>();
-        for program in programs {
-            let offset = set.nodes.len() as Target;
-            set.entries.push(shift(program.entry, offset));
-            set.nodes.extend(program.nodes.into_iter().map(|node| Node {
+        let (mut nodes, mut entries) = (Vec::new(), Vec::new());
+        for Matcher { program } in matchers {
+            let offset = nodes.len() as Target;
+            entries.push(shift(program.entry, offset));
+            nodes.extend(program.nodes.into_iter().map(|node| Node {
                 when_true: shift(node.when_true, offset),
                 when_false: shift(node.when_false, offset),
                 ..node
             }));
         }
-        set.assign_slots();
+        let mut set = Self { constants: entries.iter().map(|entry| *entry == ACCEPT).collect(), ..Self::default() };
+        set.assign_slots(nodes);
+        set.group(&entries);
         set
     }
 
     /// How many matchers there are.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.constants.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.constants.is_empty()
     }
 
     /// The fields that the matchers name, for [`MatcherSet::matches_found`]. More names may be added to a copy.
@@ -104,30 +134,33 @@ impl MatcherSet {
     fn evaluate(&self, message: &MessageRef<'_>, out: &mut Matches, resolve_fields: impl Fn(&mut Vec<Slot>, &mut Vec<u16>)) {
         let Matches { verdicts, slots, met } = out;
         verdicts.clear();
+        verdicts.extend_from_slice(&self.constants);
         slots.clear();
         slots.extend(self.headers.iter().map(|header| Slot::new(message.raw(), header.resolve(message))));
-        for entry in &self.entries {
-            verdicts.push(self.run(*entry, message, slots, |slots| resolve_fields(slots, met)));
-        }
-    }
-
-    #[inline(always)]
-    fn run(&self, entry: Target, message: &MessageRef<'_>, slots: &mut Vec<Slot>, mut resolve_fields: impl FnMut(&mut Vec<Slot>)) -> bool {
-        let mut target = entry;
-        while let (Some(node), Some(&slot)) = (self.nodes.get(target as usize), self.slots.get(target as usize)) {
-            let slot = slot as usize;
+        let mut test = |step: &Step| {
+            let slot = step.slot as usize;
             if slot >= slots.len() {
-                resolve_fields(slots);
+                resolve_fields(slots, met);
             }
             let value = slots.get(slot).map_or(Resolved::Missing, |slot| slot.resolved(message.raw()));
-            target = node.next(node.test.verdict(value));
+            step.node.test.verdict(value)
+        };
+        for group in &self.groups {
+            let verdict = self.steps.get(group.first as usize).is_some_and(&mut test);
+            let members = if verdict { &group.members } else { &group.undecided };
+            for member in &self.members[members.clone()] {
+                let mut target = if verdict { member.when_true } else { member.when_false };
+                while let Some(step) = self.steps.get(target as usize) {
+                    target = step.node.next(test(step));
+                }
+                verdicts[member.matcher as usize] = target == ACCEPT;
+            }
         }
-        target == ACCEPT
     }
 
     /// Gives each distinct variable a slot: first the headers, then the fields.
-    fn assign_slots(&mut self) {
-        for node in &self.nodes {
+    fn assign_slots(&mut self, nodes: Vec<Node>) {
+        for node in &nodes {
             if let Variable::Header(header) = &node.test.variable
                 && !self.headers.contains(header)
             {
@@ -135,8 +168,33 @@ impl MatcherSet {
             }
         }
         let mut fields = FieldTable::default();
-        self.slots = self.nodes.iter().map(|node| self.slot_of(&node.test.variable, &mut fields)).collect();
+        let step = |node: Node| Step { slot: self.slot_of(&node.test.variable, &mut fields), node };
+        self.steps = nodes.into_iter().map(step).collect();
         self.fields = fields;
+    }
+
+    /// Puts matchers that begin with the same test together.
+    fn group(&mut self, entries: &[Target]) {
+        let mut groups: Vec<(Target, Vec<Member>)> = Vec::new();
+        for (matcher, first) in (0..).zip(entries) {
+            let Some(step) = self.steps.get(*first as usize) else { continue };
+            let member = Member { matcher, when_true: step.node.when_true, when_false: step.node.when_false };
+            let is_same = |known: &Target| {
+                let known = &self.steps[*known as usize];
+                known.slot == step.slot && known.node.test.is_same_check(&step.node.test)
+            };
+            match groups.iter_mut().find(|(known, _)| is_same(known)) {
+                Some((_, members)) => members.push(member),
+                None => groups.push((*first, vec![member])),
+            }
+        }
+        for (first, mut members) in groups {
+            members.sort_by_key(|member| member.when_false == REJECT);
+            let undecided = members.iter().filter(|member| member.when_false != REJECT).count();
+            let start = self.members.len();
+            self.members.append(&mut members);
+            self.groups.push(Group { first, members: start..self.members.len(), undecided: start..start + undecided });
+        }
     }
 
     fn slot_of(&self, variable: &Variable, fields: &mut FieldTable) -> u32 {

@@ -78,7 +78,19 @@ impl Test {
         Self { variable, check, when_missing }
     }
 
-    #[inline]
+    /// Whether both ask the same of their variables. Of two patterns nobody knows.
+    pub(crate) fn is_same_check(&self, other: &Test) -> bool {
+        match (&self.check, &other.check) {
+            (Check::Text(order, literal), Check::Text(other_order, other)) => order == other_order && literal == other,
+            (Check::Number(order, literal), Check::Number(other_order, other)) => {
+                order == other_order && literal.to_bits() == other.to_bits()
+            }
+            (Check::Present { negated }, Check::Present { negated: other }) => negated == other,
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
     pub(crate) fn verdict(&self, value: Resolved<'_>) -> bool {
         match (value, &self.check) {
             (Resolved::Text(value), Check::Text(order, literal)) => holds_for_text(*order, value, literal),
