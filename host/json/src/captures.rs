@@ -101,7 +101,7 @@ impl Captures {
 }
 
 /// The segments of a pointer, escapes resolved; `None` is `*`.
-fn segments(pointer: &str) -> Result<Vec<Option<String>>, PointerError> {
+pub(crate) fn segments(pointer: &str) -> Result<Vec<Option<String>>, PointerError> {
     let Some(inside) = pointer.strip_prefix('/') else {
         return if pointer.is_empty() { Ok(Vec::new()) } else { Err(PointerError::NoSlash(pointer.into())) };
     };

@@ -10,6 +10,7 @@
 
 mod captures;
 mod cursor;
+mod each;
 mod get;
 pub mod index;
 mod padded;
@@ -17,15 +18,18 @@ mod pass;
 pub mod program;
 mod skip;
 mod span;
+mod stepper;
 mod text;
 pub mod value;
 
 pub use captures::{Captures, PointerError};
+pub use each::{EachMemory, EachPointer};
 pub use get::{check, get};
 pub use padded::{PADDING, Padded};
 pub use pass::{Backend, Pass};
 pub use program::Program;
 pub use span::{Deferred, Member, Refusal, Span};
+pub use stepper::{Quoted, Stepper};
 pub use text::{decode_into, text_equals};
 
 /// The deepest nesting of arrays and objects that a document may have.

@@ -1,19 +1,19 @@
-//! Steps through a JSON document once, without a tree. The document was checked before it came here; of one that was not,
-//! something arbitrary is read, but every step goes forward and ends.
+//! Steps through a JSON document once, without a tree, for readers that say themselves what they want of it. The document was
+//! checked before it came here; of one that was not, something arbitrary is read, but every step goes forward and ends.
 //!
 //! Most keys and values of a document are a few bytes long: eight bytes at a time are looked at in a register, which costs less
 //! than calling what searches 32 at a time.
 
 /// A place in a document.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cursor<'d> {
+pub struct Stepper<'d> {
     bytes: &'d [u8],
     at: usize,
 }
 
 /// A string as it was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Quoted<'d> {
+pub struct Quoted<'d> {
     /// What is between the quotes.
     pub inside: &'d [u8],
     /// Whether there is a backslash in it.
@@ -23,14 +23,26 @@ pub(crate) struct Quoted<'d> {
 /// More digits than this may not fit into 64 bits.
 const DIGITS_MAX: usize = 18;
 
-impl<'d> Cursor<'d> {
-    pub(crate) fn new(bytes: &'d [u8]) -> Self {
+impl<'d> Stepper<'d> {
+    /// The beginning of a document.
+    pub fn new(bytes: &'d [u8]) -> Self {
         Self { bytes, at: 0 }
+    }
+
+    /// A stepper in the same document before the byte `at`.
+    pub(crate) fn moved_to(self, at: usize) -> Self {
+        Self { at, ..self }
+    }
+
+    /// How many bytes are behind it.
+    #[inline(always)]
+    pub(crate) fn position(&self) -> usize {
+        self.at
     }
 
     /// The next byte that is no blank.
     #[inline(always)]
-    pub(crate) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         match self.bytes.get(self.at) {
             Some(byte) if *byte > b' ' => Some(*byte),
             _ => self.peek_behind_blanks(),
@@ -50,7 +62,7 @@ impl<'d> Cursor<'d> {
 
     /// Steps over this byte, if it is the next.
     #[inline(always)]
-    pub(crate) fn eat(&mut self, byte: u8) -> bool {
+    pub fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
@@ -58,7 +70,7 @@ impl<'d> Cursor<'d> {
 
     /// The next key, with its colon behind it; `None` at the end of the object.
     #[inline(always)]
-    pub(crate) fn key(&mut self) -> Option<Quoted<'d>> {
+    pub fn key(&mut self) -> Option<Quoted<'d>> {
         self.eat(b',');
         match self.string() {
             Some(key) => self.eat(b':').then_some(key),
@@ -71,7 +83,7 @@ impl<'d> Cursor<'d> {
 
     /// The next value, if it is a string; else nothing happens.
     #[inline(always)]
-    pub(crate) fn string(&mut self) -> Option<Quoted<'d>> {
+    pub fn string(&mut self) -> Option<Quoted<'d>> {
         if self.peek()? != b'"' {
             return None;
         }
@@ -84,7 +96,7 @@ impl<'d> Cursor<'d> {
 
     /// The next value, if it is an integer of few digits, and not `-0`; else nothing happens.
     #[inline(always)]
-    pub(crate) fn short_integer(&mut self) -> Option<i64> {
+    pub fn short_integer(&mut self) -> Option<i64> {
         let is_negative = self.peek()? == b'-';
         let start = self.at + usize::from(is_negative);
         let (mut at, mut value) = (start, 0_i64);
@@ -105,13 +117,27 @@ impl<'d> Cursor<'d> {
 
     /// Whether another element follows; steps over the comma or the end of the array.
     #[inline(always)]
-    pub(crate) fn has_element(&mut self) -> bool {
+    pub fn has_element(&mut self) -> bool {
         self.eat(b',');
         self.peek().is_some() && !self.eat(b']')
     }
 
+    /// The next value, if it is an integer of up to seven digits with nothing between it and what ends it; else nothing happens.
+    #[inline(always)]
+    pub(crate) fn few_digits(&mut self) -> Option<&'d [u8]> {
+        let word = u64::from_le_bytes(*self.bytes.get(self.at..)?.first_chunk::<8>()?);
+        // The high half of each byte is 0 where it is a digit: 6 more than `0` to `9` does not reach the next half.
+        let mixed = word ^ eight(b'0');
+        let others = (mixed | mixed.wrapping_add(eight(6))) & eight(0xf0);
+        let length = others.trailing_zeros() as usize / 8;
+        let end = self.at + length;
+        let is_whole = (1..8).contains(&length) && matches!(self.bytes.get(end), Some(b',' | b'}' | b']'));
+        is_whole.then(|| &self.bytes[std::mem::replace(&mut self.at, end)..end])
+    }
+
     /// The next value; empty at the end of the document.
-    pub(crate) fn value(&mut self) -> &'d [u8] {
+    #[inline]
+    pub fn value(&mut self) -> &'d [u8] {
         let first = self.peek();
         let start = self.at;
         self.at = match first {
@@ -195,8 +221,10 @@ fn container_end(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// At least one byte further, so that a stray byte cannot hold a loop up.
+#[inline]
 fn scalar_end(bytes: &[u8], at: usize) -> usize {
-    let length = bytes[at..].iter().position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n'));
+    // Numbers and words have no byte below `!` in them, and of the three ends none is in them either.
+    let length = bytes[at..].iter().position(|byte| *byte <= b' ' || matches!(byte, b',' | b']' | b'}'));
     at + length.unwrap_or(bytes.len() - at).max(1)
 }
 
@@ -206,17 +234,17 @@ mod tests {
 
     #[test]
     fn members_and_elements_are_stepped_through() {
-        let mut cursor = Cursor::new(br#" { "a\"" : [1, "x]" ,{"b":[]}] ,"c":null} "#);
-        assert!(cursor.eat(b'{'));
-        assert_eq!(cursor.key(), Some(Quoted { inside: br#"a\""#, has_escapes: true }));
-        assert!(cursor.eat(b'['));
+        let mut stepper = Stepper::new(br#" { "a\"" : [1, "x]" ,{"b":[]}] ,"c":null} "#);
+        assert!(stepper.eat(b'{'));
+        assert_eq!(stepper.key(), Some(Quoted { inside: br#"a\""#, has_escapes: true }));
+        assert!(stepper.eat(b'['));
         let mut elements = Vec::new();
-        while cursor.has_element() {
-            elements.push(cursor.value());
+        while stepper.has_element() {
+            elements.push(stepper.value());
         }
         assert_eq!(elements, [&b"1"[..], br#""x]""#, br#"{"b":[]}"#]);
-        let key = cursor.key().map(|key| (key.inside, key.has_escapes));
-        assert_eq!((key, cursor.value(), cursor.key()), (Some((&b"c"[..], false)), &b"null"[..], None));
+        let key = stepper.key().map(|key| (key.inside, key.has_escapes));
+        assert_eq!((key, stepper.value(), stepper.key()), (Some((&b"c"[..], false)), &b"null"[..], None));
     }
 
     #[test]
@@ -225,15 +253,15 @@ mod tests {
             let text = "x".repeat(length);
             for (value, has_escapes) in [(text.clone(), false), (format!("{text}\\\""), true), (format!("\\u00e9{text}"), true)] {
                 for document in [format!("\"{value}\""), format!("\"{value}\" , 1]"), format!("\"{value}\":[{{\"a\":2}}]}}")] {
-                    let mut cursor = Cursor::new(document.as_bytes());
-                    assert_eq!(cursor.string(), Some(Quoted { inside: value.as_bytes(), has_escapes }), "{document}");
-                    assert_eq!(Cursor::new(document.as_bytes()).value(), format!("\"{value}\"").as_bytes(), "{document}");
+                    let mut stepper = Stepper::new(document.as_bytes());
+                    assert_eq!(stepper.string(), Some(Quoted { inside: value.as_bytes(), has_escapes }), "{document}");
+                    assert_eq!(Stepper::new(document.as_bytes()).value(), format!("\"{value}\"").as_bytes(), "{document}");
                 }
             }
             let container = format!("[{{\"a]}}\\\"\":\"{text}\"}},[{}],{{}}]", "1,".repeat(length) + "2");
             for behind in ["", ",", "]}", ":[]{}\"\""] {
                 let document = container.clone() + behind;
-                assert_eq!(Cursor::new(document.as_bytes()).value(), container.as_bytes(), "{document}");
+                assert_eq!(Stepper::new(document.as_bytes()).value(), container.as_bytes(), "{document}");
             }
         }
     }
@@ -242,9 +270,9 @@ mod tests {
     fn short_integers_are_read_and_everything_else_is_left_alone() {
         let check = |text: &str, expected: Option<i64>| {
             let document = format!("{text},");
-            let mut cursor = Cursor::new(document.as_bytes());
-            assert_eq!(cursor.short_integer(), expected, "{text}");
-            assert_eq!(cursor.at > 0, expected.is_some(), "{text}");
+            let mut stepper = Stepper::new(document.as_bytes());
+            assert_eq!(stepper.short_integer(), expected, "{text}");
+            assert_eq!(stepper.at > 0, expected.is_some(), "{text}");
         };
         for number in [0, 7, -1, 999_999_999_999_999_999, -999_999_999_999_999_999] {
             check(&number.to_string(), Some(number));
@@ -252,18 +280,36 @@ mod tests {
         for text in ["1000000000000000000", "-0", "1.0", "1e3", "-", "", "\"1\"", "null", "1 ", "[1]"] {
             check(text, None);
         }
-        assert_eq!(Cursor::new(b"12").short_integer(), None, "nobody knows what comes behind");
+        assert_eq!(Stepper::new(b"12").short_integer(), None, "nobody knows what comes behind");
+    }
+
+    #[test]
+    fn few_digits_are_digits_alone() {
+        for byte in 0..=255 {
+            for length in 0..9 {
+                let mut document = b"12345678"[..length].to_vec();
+                document.push(byte);
+                document.extend_from_slice(b"}       ");
+                let mut stepper = Stepper::new(&document);
+                let digits = length + usize::from(byte.is_ascii_digit());
+                let is_whole = byte.is_ascii_digit() || b",}]".contains(&byte);
+                let expected = (is_whole && (1..8).contains(&digits)).then(|| &document[..digits]);
+                assert_eq!(stepper.few_digits(), expected, "{document:?}");
+                assert_eq!(stepper.at, expected.map_or(0, <[u8]>::len));
+            }
+        }
+        assert_eq!(Stepper::new(b"12}").few_digits(), None, "too near the end to be looked at");
     }
 
     #[test]
     fn broken_documents_end() {
         for text in ["", "{", "[", "{\"", "{\"a", "{\"a\"", "{\"a\":", "[1", "[1,", "[,]", "[}", "{]", "\"\\", "{\"a\":}", "]]]]", "[:::]"]
         {
-            let mut cursor = Cursor::new(text.as_bytes());
-            cursor.eat(b'{');
+            let mut stepper = Stepper::new(text.as_bytes());
+            stepper.eat(b'{');
             let mut steps = 0;
-            while cursor.key().is_some() || cursor.has_element() {
-                cursor.value();
+            while stepper.key().is_some() || stepper.has_element() {
+                stepper.value();
                 steps += 1;
                 assert!(steps < 20, "{text}");
             }

@@ -104,7 +104,7 @@ pub(crate) fn hash_key(inside: &[u8], text: &mut Vec<u8>) -> u64 {
 }
 
 /// FNV-1a over words; a collision costs a comparison, nothing more.
-fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
     let chunks = bytes.chunks_exact(8);
     let rest = chunks.remainder().iter().fold(bytes.len() as u64, |hash, &byte| step(hash, byte.into()));

@@ -9,7 +9,24 @@ use crate::skip::container_len;
 use crate::text::{compare_texts, decode_into, hash_key};
 
 /// The number as an `i64`: written as an integer, or with a fraction or exponent and yet whole.
+#[inline]
 pub fn as_i64(value: &[u8]) -> Option<i64> {
+    short_natural(value).or_else(|| any_i64(value))
+}
+
+/// What numbers mostly are: digits alone, fewer than could be too many.
+#[inline]
+fn short_natural(value: &[u8]) -> Option<i64> {
+    if value.is_empty() || value.len() > 18 {
+        return None;
+    }
+    value.iter().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| number * 10 + i64::from(digit))
+    })
+}
+
+fn any_i64(value: &[u8]) -> Option<i64> {
     match number(value)? {
         Number::Integer(value) => i64::try_from(value).ok(),
         Number::Real(value) => (value.fract() == 0.0 && value.abs() < 9_223_372_036_854_775_808.0).then_some(value as i64),

@@ -12,7 +12,6 @@ mod builder;
 pub mod columns;
 mod commit;
 mod compact;
-mod cursor;
 mod document;
 pub mod encode;
 mod error;

@@ -1,71 +1,70 @@
 //! One walk through a document that fills the columns and keeps what has none.
 
 use crate::builder::{Builder, Offsets, Structs, Texts, superseded_keys};
-use crate::cursor::{Cursor, Quoted};
 use crate::extras::Extras;
 use std::borrow::Cow;
-use tidemill_json::{decode_into, value};
+use tidemill_json::{Quoted, Stepper, decode_into, value};
 
 /// Integers up to this size are doubles without rounding.
 const EXACT_MAX: u64 = 1 << 53;
 
 /// Puts the document into the next row of `columns`. What is no object is an extra as a whole.
 pub(crate) fn put_document<'d>(document: &'d [u8], columns: &mut Structs, extras: &mut Extras<'d>) {
-    let mut cursor = Cursor::new(document);
-    if cursor.eat(b'{') {
-        put_members(&mut cursor, columns, extras);
+    let mut stepper = Stepper::new(document);
+    if stepper.eat(b'{') {
+        put_members(&mut stepper, columns, extras);
     } else {
-        extras.misfit(cursor.value());
+        extras.misfit(stepper.value());
     }
     columns.close();
 }
 
 /// Puts the next value behind the rows of `builder`, as one more row. What values mostly are comes first.
 #[inline(always)]
-fn put<'d>(cursor: &mut Cursor<'d>, builder: &mut Builder, extras: &mut Extras<'d>) {
+fn put<'d>(stepper: &mut Stepper<'d>, builder: &mut Builder, extras: &mut Extras<'d>) {
     match builder {
         Builder::Long(values) => {
-            if let Some(value) = cursor.short_integer() {
+            if let Some(value) = stepper.short_integer() {
                 return values.push(Some(value));
             }
         }
         Builder::Double(values) => {
-            let here = *cursor;
-            if let Some(value) = cursor.short_integer().filter(|value| value.unsigned_abs() <= EXACT_MAX) {
+            let here = *stepper;
+            if let Some(value) = stepper.short_integer().filter(|value| value.unsigned_abs() <= EXACT_MAX) {
                 return values.push(Some(value as f64));
             }
-            *cursor = here;
+            *stepper = here;
         }
         Builder::Text(texts) => {
-            let here = *cursor;
-            if let Some(text) = cursor.string().filter(|text| !text.has_escapes) {
+            let here = *stepper;
+            if let Some(text) = stepper.string().filter(|text| !text.has_escapes) {
                 return texts.push(Some(text.inside));
             }
-            *cursor = here;
+            *stepper = here;
         }
         _ => {}
     }
-    put_any(cursor, builder, extras);
+    put_any(stepper, builder, extras);
 }
 
-fn put_any<'d>(cursor: &mut Cursor<'d>, builder: &mut Builder, extras: &mut Extras<'d>) {
+fn put_any<'d>(stepper: &mut Stepper<'d>, builder: &mut Builder, extras: &mut Extras<'d>) {
     let row = builder.len();
-    match (builder, cursor.peek()) {
+    match (builder, stepper.peek()) {
         (Builder::Struct(structs), Some(b'{')) => {
-            cursor.eat(b'{');
-            put_members(cursor, structs, extras);
+            stepper.eat(b'{');
+            put_members(stepper, structs, extras);
             structs.close();
         }
         (Builder::List(offsets, inner), Some(b'[')) => {
-            cursor.eat(b'[');
-            put_elements(cursor, offsets, inner, extras);
+            stepper.eat(b'[');
+            put_elements(stepper, offsets, inner, extras);
         }
         (Builder::Map(offsets, keys, values), Some(b'{')) => {
-            cursor.eat(b'{');
-            put_entries(cursor, offsets, keys, values, extras);
+            stepper.eat(b'{');
+            put_entries(stepper, offsets, keys, values, extras);
         }
         (builder, _) => {
-            let found = cursor.value();
+            let found = stepper.value();
             if !put_scalar(found, builder) && !value::is_null(found) {
                 extras.misfit(found);
             }
@@ -94,18 +93,18 @@ fn put_some<T>(value: Option<T>, push: impl FnOnce(T)) -> bool {
     value.map(push).is_some()
 }
 
-/// Puts the members of an object whose brace is behind the cursor into the row that `columns` has next.
-fn put_members<'d>(cursor: &mut Cursor<'d>, columns: &mut Structs, extras: &mut Extras<'d>) {
+/// Puts the members of an object whose brace is behind the stepper into the row that `columns` has next.
+fn put_members<'d>(stepper: &mut Stepper<'d>, columns: &mut Structs, extras: &mut Extras<'d>) {
     let row = columns.len();
     let start = extras.mark();
     let mut previous = None;
     let mut unknown = 0_usize;
     // Of children that left extras: which, and where those lie, for the case that their key comes again.
     let mut left: Vec<(usize, std::ops::Range<usize>)> = Vec::new();
-    while let Some(key) = cursor.key() {
+    while let Some(key) = stepper.key() {
         let child = if key.has_escapes { columns.find(&plain(key), previous) } else { columns.find(key.inside, previous) };
         let Some(child) = child else {
-            extras.unknown(key.inside, cursor.value());
+            extras.unknown(key.inside, stepper.value());
             unknown += 1;
             continue;
         };
@@ -120,7 +119,7 @@ fn put_members<'d>(cursor: &mut Cursor<'d>, columns: &mut Structs, extras: &mut 
         }
         let mark = extras.mark();
         extras.enter_key(key.inside);
-        put(cursor, builder, extras);
+        put(stepper, builder, extras);
         extras.leave();
         if extras.mark() > mark {
             left.push((child, mark..extras.mark()));
@@ -153,12 +152,12 @@ fn decoded(inside: &[u8]) -> Vec<u8> {
     text
 }
 
-fn put_elements<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, inner: &mut Builder, extras: &mut Extras<'d>) {
+fn put_elements<'d>(stepper: &mut Stepper<'d>, offsets: &mut Offsets, inner: &mut Builder, extras: &mut Extras<'d>) {
     let start = offsets.end();
     let mut end = start;
-    while cursor.has_element() {
+    while stepper.has_element() {
         extras.enter_position(end - start);
-        put(cursor, inner, extras);
+        put(stepper, inner, extras);
         extras.leave();
         end += 1;
     }
@@ -166,23 +165,23 @@ fn put_elements<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, inner: &mut 
 }
 
 /// Maps hold each key once, because readers insist on it: where one comes twice, the entries are read again without the earlier.
-fn put_entries<'d>(cursor: &mut Cursor<'d>, offsets: &mut Offsets, keys: &mut Texts, values: &mut Builder, extras: &mut Extras<'d>) {
-    let (start, again, mark) = (offsets.end(), *cursor, extras.mark());
-    put_entries_but(cursor, start, &[], keys, values, extras);
+fn put_entries<'d>(stepper: &mut Stepper<'d>, offsets: &mut Offsets, keys: &mut Texts, values: &mut Builder, extras: &mut Extras<'d>) {
+    let (start, again, mark) = (offsets.end(), *stepper, extras.mark());
+    put_entries_but(stepper, start, &[], keys, values, extras);
     let superseded = superseded_keys(keys, start);
     if !superseded.is_empty() {
         let positions: Vec<usize> = superseded.iter().map(|row| row - start).collect();
         Builder::truncate_entries(start, keys, values);
         extras.drop_between(mark..extras.mark());
-        *cursor = again;
-        put_entries_but(cursor, start, &positions, keys, values, extras);
+        *stepper = again;
+        put_entries_but(stepper, start, &positions, keys, values, extras);
     }
     offsets.close(keys.len());
 }
 
 /// `but` are positions of entries, ascending, that are left out.
 fn put_entries_but<'d>(
-    cursor: &mut Cursor<'d>,
+    stepper: &mut Stepper<'d>,
     start: usize,
     but: &[usize],
     keys: &mut Texts,
@@ -192,13 +191,13 @@ fn put_entries_but<'d>(
     debug_assert_eq!((keys.len(), values.len()), (start, start));
     let mut but = but.iter().copied().peekable();
     let mut position = 0;
-    while let Some(key) = cursor.key() {
+    while let Some(key) = stepper.key() {
         if but.next_if_eq(&position).is_some() {
-            cursor.value();
+            stepper.value();
         } else {
             keys.push(Some(&plain(key)));
             extras.enter_key(key.inside);
-            put(cursor, values, extras);
+            put(stepper, values, extras);
             extras.leave();
         }
         position += 1;

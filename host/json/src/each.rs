@@ -1,0 +1,238 @@
+//! Every value that a pointer with `*` segments names, found in one walk over the document.
+
+use crate::captures::{PointerError, segments};
+use crate::stepper::{Quoted, Stepper};
+use crate::text::{decode_into, hash, text_equals};
+use crate::value::entries;
+
+/// A pointer whose segments `*` stand for each member or element.
+#[derive(Clone, Debug)]
+pub struct EachPointer {
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, Debug)]
+enum Segment {
+    Each,
+    One { key: Box<[u8]>, position: Option<usize> },
+}
+
+/// Memory that one walk after another uses.
+#[derive(Debug, Default)]
+pub struct EachMemory {
+    /// Where the values lie that were found.
+    found: Vec<(u32, u32)>,
+    /// [Codes](code) of the keys of the objects that are walked through.
+    codes: Vec<u64>,
+    text: Vec<u8>,
+}
+
+impl EachPointer {
+    /// Compiles a pointer.
+    ///
+    /// # Errors
+    /// It is none, or has more segments than a document has levels.
+    pub fn new(pointer: &str) -> Result<Self, PointerError> {
+        let segment = |segment: Option<String>| match segment {
+            None => Segment::Each,
+            Some(key) => {
+                let position = key.parse().ok().filter(|position: &usize| position.to_string() == key);
+                Segment::One { key: key.into_bytes().into(), position }
+            }
+        };
+        Ok(Self { segments: segments(pointer)?.into_iter().map(segment).collect() })
+    }
+
+    /// Calls `act` with every value that the pointer names, in the order of the document; of duplicate keys the last counts.
+    ///
+    /// The document should have passed [`check`](crate::check) or a [`Pass`](crate::Pass): of one that has not, anything or
+    /// nothing is found, but never a panic.
+    pub fn values(&self, document: &[u8], memory: &mut EachMemory, mut act: impl FnMut(&[u8])) {
+        memory.found.clear();
+        memory.codes.clear();
+        let mut walk = Walk { at: Stepper::new(document), document, memory };
+        walk.value(&self.segments);
+        for (start, end) in &memory.found {
+            act(document.get(*start as usize..*end as usize).unwrap_or_default());
+        }
+    }
+}
+
+struct Walk<'d, 'm> {
+    document: &'d [u8],
+    at: Stepper<'d>,
+    memory: &'m mut EachMemory,
+}
+
+impl<'d> Walk<'d, '_> {
+    /// Steps over the next value and notes what the segments name in it. It goes as deep as the pointer has segments.
+    #[inline]
+    fn value(&mut self, segments: &[Segment]) {
+        let Some((segment, behind)) = segments.split_first() else {
+            // Buckets are counts, and most counts are small.
+            let value = self.at.few_digits().unwrap_or_else(|| self.at.value());
+            let end = self.at.position();
+            self.memory.found.push(((end - value.len()) as u32, end as u32));
+            return;
+        };
+        match (self.at.peek(), segment) {
+            (Some(b'{'), Segment::Each) => self.members(behind),
+            (Some(b'{'), Segment::One { key, .. }) => self.member(key, behind),
+            (Some(b'['), Segment::Each) => self.elements(|_| true, behind),
+            (Some(b'['), Segment::One { position, .. }) => self.elements(|at| Some(at) == *position, behind),
+            _ => drop(self.at.value()),
+        }
+    }
+
+    /// Of each member of the object, of duplicate keys of the last.
+    fn members(&mut self, behind: &[Segment]) {
+        let begin = self.at;
+        let (found, codes) = (self.memory.found.len(), self.memory.codes.len());
+        let (mut last, mut is_ascending) = (0, true);
+        self.at.eat(b'{');
+        while let Some(key) = self.at.key() {
+            let code = code_of(key, &mut self.memory.text);
+            is_ascending &= code > last;
+            last = code;
+            self.memory.codes.push(code);
+            self.value(behind);
+        }
+        // Keys that ascend, as those of buckets do, are all different.
+        if !is_ascending && has_equal(&mut self.memory.codes[codes..]) {
+            self.memory.found.truncate(found);
+            self.members_once(begin, behind);
+        }
+        self.memory.codes.truncate(codes);
+    }
+
+    /// The same for an object that may have duplicate keys.
+    #[cold]
+    fn members_once(&mut self, mut begin: Stepper<'d>, behind: &[Segment]) {
+        let object = begin.value();
+        for (_, member) in entries(object) {
+            let at = (member.as_ptr() as usize).wrapping_sub(self.document.as_ptr() as usize);
+            self.at = begin.moved_to(at);
+            self.value(behind);
+        }
+        self.at = begin;
+    }
+
+    /// Of the last member of this key.
+    fn member(&mut self, wanted: &[u8], behind: &[Segment]) {
+        let found = self.memory.found.len();
+        self.at.eat(b'{');
+        while let Some(key) = self.at.key() {
+            let is_wanted = if key.has_escapes { text_equals(key.inside, wanted) } else { key.inside == wanted };
+            match is_wanted {
+                true => {
+                    self.memory.found.truncate(found);
+                    self.value(behind);
+                }
+                false => drop(self.at.value()),
+            }
+        }
+    }
+
+    /// Of the elements of the array at wanted positions.
+    fn elements(&mut self, is_wanted: impl Fn(usize) -> bool, behind: &[Segment]) {
+        self.at.eat(b'[');
+        let mut position = 0;
+        while self.at.has_element() {
+            match is_wanted(position) {
+                true => self.value(behind),
+                false => drop(self.at.value()),
+            }
+            position += 1;
+        }
+    }
+}
+
+/// A number that is equal for equal keys, different for different ones of up to seven bytes, and greater for a longer one or one
+/// of as many bytes that comes behind it. Never 0.
+#[inline]
+fn code_of(key: Quoted<'_>, text: &mut Vec<u8>) -> u64 {
+    if key.has_escapes {
+        text.clear();
+        decode_into(key.inside, text);
+        return code(text);
+    }
+    code(key.inside)
+}
+
+#[inline]
+fn code(key: &[u8]) -> u64 {
+    match key.len() {
+        length @ 0..=7 => key.iter().fold(0, |code, byte| code << 8 | u64::from(*byte)) | (length as u64 + 1) << 56,
+        _ => hash(key) | 0xff << 56,
+    }
+}
+
+fn has_equal(codes: &mut [u64]) -> bool {
+    codes.sort_unstable();
+    codes.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pointer: &str, document: &str, expected: &[&str]) {
+        let pointer = EachPointer::new(pointer).expect("a pointer");
+        let mut memory = EachMemory::default();
+        for _ in 0..2 {
+            let mut found = Vec::new();
+            pointer.values(document.as_bytes(), &mut memory, |value| found.push(String::from_utf8_lossy(value).into_owned()));
+            assert_eq!(found, expected, "{pointer:?} in {document}");
+        }
+    }
+
+    #[test]
+    fn every_value_is_found_in_the_order_of_the_document() {
+        let document = r#" { "a" : {"x": {"v":{"0":1, "2" :2}, "w":3}, "y":[], "z":{"v":{"1":[4, 5]}}} , "l":[[1,2],{"b":6},7]}"#;
+        check("/a/*/v/*", document, &["1", "2", "[4, 5]"]);
+        check("/a/*/v", document, &[r#"{"0":1, "2" :2}"#, r#"{"1":[4, 5]}"#]);
+        check("/l/*", document, &["[1,2]", r#"{"b":6}"#, "7"]);
+        check("/l/*/*", document, &["1", "2", "6"]);
+        check("/l/*/1", document, &["2"]);
+        check("/*/1/b", document, &["6"]);
+        check("/l/01/*", document, &[]);
+        check("/nowhere/*", document, &[]);
+        check("", "  5 ", &["5"]);
+        check("/*", "5", &[]);
+    }
+
+    #[test]
+    fn of_duplicate_keys_the_last_counts() {
+        check("/*", r#"{"a":1,"b":2,"a":3}"#, &["2", "3"]);
+        check("/*", r#"{"a":1,"\u0061":3,"b":[2]}"#, &["3", "[2]"]);
+        check("/*", r#"{"a much longer key":1,"b":2,"a much longer key":3}"#, &["2", "3"]);
+        check("/*/x", r#"{"b":{"x":1},"a":{"x":2},"b":{"y":3}}"#, &["2"]);
+        check("/*/*", r#"{"b":{"x":1,"x":4},"a":{"x":2},"b":{"y":3,"y":5}}"#, &["2", "5"]);
+        check("/a/*", r#"{"a":{"x":1},"a":{"y":2}}"#, &["2"]);
+        check("/a/*", r#"{"a":{"x":1},"a":7}"#, &[]);
+        check("/~1~0/*", r#"{"/~":{"\u0061":1,"a\u0061":2}}"#, &["1", "2"]);
+    }
+
+    #[test]
+    fn codes_are_equal_for_equal_keys_only() {
+        let mut text = Vec::new();
+        let mut code = |inside: &'static str| code_of(Quoted { inside: inside.as_bytes(), has_escapes: inside.contains('\\') }, &mut text);
+        let ascending = ["", "\0", "0", "9", "00", "10", "99", "100", "zzzzzzz"].map(&mut code);
+        assert!(ascending.is_sorted_by(|a, b| a < b) && ascending[0] > 0, "{ascending:x?}");
+        assert_eq!((code("\\u0061"), code("\\u0061bcdefghi")), (code("a"), code("abcdefghi")));
+    }
+
+    #[test]
+    fn broken_documents_end() {
+        let memory = &mut EachMemory::default();
+        for pointer in ["/*", "/*/*", "/a/*", "/a/*/b/*", "/0/*"] {
+            let pointer = EachPointer::new(pointer).expect("a pointer");
+            for text in
+                ["", "{", "[", "{\"a", "{\"a\":", "{\"a\":{", "{\"a\":{\"", "[[", "[,]", "{\"a\":}", "{{{{", "[:::]", "{\"a\":1,\"a\":"]
+            {
+                pointer.values(text.as_bytes(), memory, |_| ());
+            }
+        }
+    }
+}
