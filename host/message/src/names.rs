@@ -52,11 +52,15 @@ impl FieldNames {
     }
 }
 
-/// The fields that one message has of some [`FieldNames`], and memory for those of the next.
+/// The fields that one message has of some [`FieldNames`], and those that hold JSON; and memory for those of the next.
 #[derive(Clone, Debug, Default)]
 pub struct FoundFields<'m> {
     fields: Vec<Option<FieldRef<'m>>>,
+    json: Vec<FieldRef<'m>>,
 }
+
+/// The representation of a field that holds JSON.
+const JSON: &[u8] = b"json";
 
 impl<'m> FoundFields<'m> {
     /// The first field of the name at this place.
@@ -65,15 +69,25 @@ impl<'m> FoundFields<'m> {
         self.fields.get(place)?.as_ref()
     }
 
+    /// All fields whose representation is `json`, in the order of the message.
+    #[inline]
+    pub fn json(&self) -> &[FieldRef<'m>] {
+        &self.json
+    }
+
     /// A message begins.
     pub(crate) fn begin(&mut self, names: &FieldNames) {
         self.fields.clear();
+        self.json.clear();
         self.fields.resize(names.len(), None);
     }
 
     /// A field of the message.
     #[inline]
     pub(crate) fn meet(&mut self, names: &FieldNames, field: FieldRef<'m>) {
+        if field.representation == JSON {
+            self.json.push(field);
+        }
         if let Some(place) = names.find(field.name)
             && let Some(first @ None) = self.fields.get_mut(place)
         {
@@ -111,6 +125,9 @@ mod tests {
             let mut writer = MessageWriter::new(&mut bytes, &[7; 16], 1);
             // A name with the same ends and length, and a second field of a name.
             writer.field_string("axb", b"x").field_integer("a", "", number).field_string("a-b", b"first").field_string("a-b", b"second");
+            for part in &[b"{}", b"[]"][..number as usize] {
+                writer.field_bytes("part", "json", *part);
+            }
             if number == 2 {
                 writer.field_bool("", true);
             }
@@ -120,11 +137,13 @@ mod tests {
         let mut found = FoundFields::default();
         for (number, bytes) in (0..).zip(&messages) {
             let message = MessageRef::parse_with(bytes, &names, &mut found).unwrap();
-            assert_eq!(message.fields().count(), if number == 2 { 5 } else { 4 });
+            assert_eq!(message.fields().count(), [4, 5, 7][number as usize]);
             assert_eq!(found.get(a).and_then(FieldRef::integer), Some(number));
             assert_eq!(found.get(ab).and_then(FieldRef::bytes), Some(&b"first"[..]));
             assert!(found.get(none).is_none() && found.get(99).is_none());
             assert_eq!(found.get(empty).is_some(), number == 2);
+            let json: Vec<_> = found.json().iter().map(|field| (field.name, field.bytes())).collect();
+            assert_eq!(json, [(&b"part"[..], Some(&b"{}"[..])), (b"part", Some(b"[]"))][..number as usize]);
         }
     }
 

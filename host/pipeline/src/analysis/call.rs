@@ -21,7 +21,7 @@ use crate::{
 };
 use std::{collections::BTreeMap, time::Duration};
 use tidemill_bus::{Clock, crash_point};
-use tidemill_message::MessageRef;
+use tidemill_message::{FoundFields, MessageRef};
 use tidemill_runtime::{Batch, CallError, CallErrorKind, CallReport, Columns, ColumnsBuilder, Kind};
 
 /// How often a row must fail alone on the restored state.
@@ -347,10 +347,10 @@ impl Slot {
     /// The columns of rows that are a part of a batch.
     fn refill(&self, rows: &Rows, context: &mut Context<'_>) -> Columns {
         let mut builder = ColumnsBuilder::new(self.spec.requests());
-        let mut places = Places::default();
+        let (mut places, mut found) = (Places::default(), FoundFields::default());
         for row in rows.list() {
-            let Ok(message) = MessageRef::parse(rows.value(row)) else { continue };
-            let document = Located::new(&context.set.pointers, message, None, &mut places);
+            let Ok(message) = MessageRef::parse_with(rows.value(row), &context.set.fields, &mut found) else { continue };
+            let document = Located::new(&context.set.pointers, &message, found.json(), None, &mut places);
             // The same row was filled before: nothing required is missing.
             let _ = self.spec.columns.fill_row(&message, &document.of_plugin(&self.spec.pointers), &mut builder, context.scratch);
         }

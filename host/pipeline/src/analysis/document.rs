@@ -7,14 +7,12 @@
 //! moved, a `*` among the first two segments) is answered from the document put together again.
 
 use crate::columns::Document;
-use std::cell::{Cell, OnceCell};
-use tidemill_json::{decode_into, get, index::MemberIndex, value};
+use std::cell::{Cell, OnceCell, RefCell};
+use tidemill_json::{EachMemory, EachPointer, decode_into, get, index::MemberIndex, value};
 use tidemill_message::{FieldRef, MessageRef};
 
 /// The field that holds what no decoder moved.
 const SUBMISSION: &[u8] = b"submission";
-/// The representation of a field that holds a part of the document.
-const JSON: &[u8] = b"json";
 
 /// The pointers that all plugins of a worker ask for, each once.
 #[derive(Debug, Default)]
@@ -34,8 +32,8 @@ struct Pointer {
     /// Its value may be spread over several fields whatever the message: the whole document, or a `*` early on.
     is_spread: bool,
     is_each: bool,
-    /// The pointer, and what remains of it behind two segments and behind one, cut at its `*` segments.
-    each: [Vec<String>; 3],
+    /// The pointer, and what remains of it behind two segments and behind one; nothing where it names nothing.
+    each: [Option<EachPointer>; 3],
 }
 
 impl Pointers {
@@ -58,11 +56,8 @@ impl Pointer {
         let segments: Vec<_> = text.split('/').skip(1).collect();
         let plain = |segment: &&str| segment.replace("~1", "/").replace("~0", "~");
         let names: Vec<_> = segments.iter().take(2).map(plain).collect();
-        let behind = |count: usize| segments.iter().skip(count).map(|segment| format!("/{segment}")).collect();
-        let between_stars = |count: usize| {
-            let parts = segments.get(count..).unwrap_or_default().split(|segment| *segment == "*");
-            parts.map(|part| part.iter().map(|segment| format!("/{segment}")).collect()).collect()
-        };
+        let behind = |count: usize| segments.iter().skip(count).map(|segment| format!("/{segment}")).collect::<String>();
+        let each_behind = |count: usize| EachPointer::new(&behind(count)).ok();
         Self {
             text: text.to_owned(),
             two: (names.len() == 2).then(|| names.join(".")),
@@ -71,7 +66,7 @@ impl Pointer {
             behind_one: behind(1),
             is_spread: segments.is_empty() || segments.iter().take(2).any(|segment| *segment == "*"),
             is_each: segments.contains(&"*"),
-            each: [0, 2, 1].map(between_stars),
+            each: [0, 2, 1].map(each_behind),
         }
     }
 }
@@ -90,12 +85,16 @@ enum Place {
 #[derive(Debug, Default)]
 pub struct Places {
     cells: Vec<Cell<Place>>,
+    each: RefCell<EachMemory>,
 }
 
 /// The document of one message.
 pub struct Located<'m> {
     pointers: &'m Pointers,
-    message: MessageRef<'m>,
+    /// The message's bytes.
+    raw: &'m [u8],
+    /// Its fields that hold JSON.
+    parts: &'m [FieldRef<'m>],
     places: &'m Places,
     submission: Option<&'m [u8]>,
     index: Option<MemberIndex<'m>>,
@@ -104,21 +103,25 @@ pub struct Located<'m> {
 }
 
 impl<'m> Located<'m> {
-    /// Begins a message; `index` is the record's header `tm-idx`.
-    pub fn new(pointers: &'m Pointers, message: MessageRef<'m>, index: Option<&'m [u8]>, places: &'m mut Places) -> Self {
+    /// Begins a message whose fields with JSON are `parts`; `index` is the record's header `tm-idx`.
+    pub fn new(
+        pointers: &'m Pointers,
+        message: &MessageRef<'m>,
+        parts: &'m [FieldRef<'m>],
+        index: Option<&'m [u8]>,
+        places: &'m mut Places,
+    ) -> Self {
         places.cells.resize(pointers.all.len(), Cell::default());
         places.cells.iter().for_each(|cell| cell.set(Place::Unknown));
         let (mut submission, mut has_sections) = (None, false);
-        if !pointers.all.is_empty() {
-            for field in message.fields().filter(|field| field.representation == JSON) {
-                match field.name == SUBMISSION {
-                    true => submission = submission.or(field.bytes()),
-                    false => has_sections = true,
-                }
+        for part in parts {
+            match part.name == SUBMISSION {
+                true => submission = submission.or(part.bytes()),
+                false => has_sections = true,
             }
         }
         let index = index.and_then(MemberIndex::parse);
-        Self { pointers, message, places, submission, index, has_sections, whole: OnceCell::new() }
+        Self { pointers, raw: message.raw(), parts, places, submission, index, has_sections, whole: OnceCell::new() }
     }
 
     /// The same document for a plugin whose pointers have these places.
@@ -133,7 +136,7 @@ impl<'m> Located<'m> {
         }
         match cell.get() {
             Place::Unknown | Place::Nowhere => None,
-            Place::Message(start, end) => self.message.raw().get(start as usize..end as usize),
+            Place::Message(start, end) => self.raw.get(start as usize..end as usize),
             Place::Whole(start, end) => self.whole().get(start as usize..end as usize),
         }
     }
@@ -147,7 +150,7 @@ impl<'m> Located<'m> {
             };
         }
         let found = self.find_in_section(pointer).or_else(|| self.find_in_submission(pointer));
-        match found.and_then(|found| offsets(self.message.raw(), found)) {
+        match found.and_then(|found| offsets(self.raw, found)) {
             Some((start, end)) => Place::Message(start, end),
             None => Place::Nowhere,
         }
@@ -162,8 +165,8 @@ impl<'m> Located<'m> {
         pointer.is_spread || (is_top && pointer.one.as_ref().is_some_and(|top| self.sections().any(|field| is_within(field.name, top))))
     }
 
-    fn sections(&self) -> impl Iterator<Item = FieldRef<'m>> {
-        self.message.fields().filter(|field| field.representation == JSON && field.name != SUBMISSION)
+    fn sections(&self) -> impl Iterator<Item = &'m FieldRef<'m>> {
+        self.parts.iter().filter(|part| part.name != SUBMISSION)
     }
 
     fn section(&self, name: &str) -> Option<&'m [u8]> {
@@ -203,15 +206,17 @@ impl<'m> Located<'m> {
     fn each(&self, place: usize, act: &mut dyn FnMut(&[u8])) {
         let Some(pointer) = self.pointers.all.get(place) else { return };
         let [whole, behind_two, behind_one] = &pointer.each;
-        if self.is_spread(pointer) {
-            return each(self.whole(), whole, act);
-        }
-        if let Some(section) = pointer.two.as_ref().and_then(|name| self.section(name)) {
-            return each(section, behind_two, act);
-        }
-        match pointer.one.as_ref().and_then(|name| self.section(name)) {
-            Some(section) => each(section, behind_one, act),
-            None => each(self.submission.unwrap_or_default(), whole, act),
+        let (document, pointer) = if self.is_spread(pointer) {
+            (self.whole(), whole)
+        } else if let Some(section) = pointer.two.as_ref().and_then(|name| self.section(name)) {
+            (section, behind_two)
+        } else if let Some(section) = pointer.one.as_ref().and_then(|name| self.section(name)) {
+            (section, behind_one)
+        } else {
+            (self.submission.unwrap_or_default(), whole)
+        };
+        if let Some(pointer) = pointer {
+            pointer.values(document, &mut self.places.each.borrow_mut(), act);
         }
     }
 }
@@ -226,18 +231,6 @@ fn offsets(bytes: &[u8], part: &[u8]) -> Option<(u32, u32)> {
     let start = (part.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
     let end = start + part.len();
     (end <= bytes.len()).then_some((start as u32, end as u32))
-}
-
-/// Every value that a pointer names which was cut at its `*` segments. A pointer has few, so the depth is bounded.
-fn each(json: &[u8], parts: &[String], act: &mut dyn FnMut(&[u8])) {
-    let Some((before, behind)) = parts.split_first() else { return };
-    let found = if before.is_empty() { Some(json.trim_ascii()) } else { get(json, before) };
-    match found {
-        Some(found) if behind.is_empty() => act(found),
-        Some(found) if found.first() == Some(&b'[') => value::elements(found).for_each(|element| each(element, behind, act)),
-        Some(found) if found.first() == Some(&b'{') => value::entries(found).for_each(|(_, member)| each(member, behind, act)),
-        _ => {}
-    }
 }
 
 /// A document out of what is left of it and the sections that were moved out, by their dotted names. A section of two segments
@@ -331,7 +324,7 @@ impl Document for PluginDocument<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tidemill_message::MessageWriter;
+    use tidemill_message::{FieldNames, FoundFields, MessageWriter};
 
     const DOCUMENT: &str = r#"{"a": {"b": {"c": 1}, "d": [{"e": 2}, {"e": 3}]}, "f": "g", "h/i": {"~": 4}}"#;
 
@@ -351,8 +344,9 @@ mod tests {
         let mut pointers = Pointers::default();
         pointers.add("/never/asked");
         let place = pointers.add(pointer);
-        let mut places = Places::default();
-        let located = Located::new(&pointers, MessageRef::parse(&bytes).unwrap(), Some(b"\x01broken index"), &mut places);
+        let (mut places, mut fields) = (Places::default(), FoundFields::default());
+        let message = MessageRef::parse_with(&bytes, &FieldNames::default(), &mut fields).unwrap();
+        let located = Located::new(&pointers, &message, fields.json(), Some(b"\x01broken index"), &mut places);
         let document = located.of_plugin(std::slice::from_ref(&place));
         for turn in 0..2 {
             let found = document.value(0).map(String::from_utf8_lossy);
@@ -365,8 +359,9 @@ mod tests {
         let bytes = message(fields);
         let mut pointers = Pointers::default();
         let place = pointers.add(pointer);
-        let mut places = Places::default();
-        let located = Located::new(&pointers, MessageRef::parse(&bytes).unwrap(), None, &mut places);
+        let (mut places, mut fields) = (Places::default(), FoundFields::default());
+        let message = MessageRef::parse_with(&bytes, &FieldNames::default(), &mut fields).unwrap();
+        let located = Located::new(&pointers, &message, fields.json(), None, &mut places);
         let mut found = Vec::new();
         located.of_plugin(&[place]).each(0, &mut |value| found.push(String::from_utf8_lossy(value).into_owned()));
         assert_eq!(found, expected, "{pointer} of {fields:?}");

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, Start, Step, TopicPartition};
+use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, RecordRef, Start, Step, TopicPartition};
 use tidemill_message::{FoundFields, Matches, MessageRef};
 use tidemill_runtime::CallError;
 
@@ -28,6 +28,12 @@ const QUANTUM: Duration = Duration::from_millis(5);
 const ROUNDS_MAX: Duration = Duration::from_millis(50);
 /// How long the end of a step waits for calls.
 const FINISH_MAX: Duration = Duration::from_millis(200);
+/// Records that are given to the slots before calls are made that became ready.
+const FEED_RECORDS: usize = 512;
+/// Rows of the batches that are collected at a time for all plugins of a partition: about what stays in a core's own cache.
+const COLLECTED_ROWS: u32 = 8_192;
+/// The least rows that a batch is cut at for that.
+const BATCH_ROWS_MIN: u32 = 256;
 /// A partition is idle when nothing came for so long, ...
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// ... and the bus was asked so often.
@@ -79,7 +85,9 @@ impl PluginsWork {
     pub fn new(parts: PluginsParts) -> Self {
         let (partitions, pool) = (BTreeMap::new(), BTreeMap::new());
         let (matches, places, scratch) = (Matches::new(), Places::default(), FillScratch::default());
-        Self { parts, partitions, pool, matches, places, scratch, turn: 0, rows_max: u32::MAX }
+        let plugins = u32::try_from(parts.set.plugins.len()).unwrap_or(u32::MAX).max(1);
+        let rows_max = (COLLECTED_ROWS / plugins).max(BATCH_ROWS_MIN);
+        Self { parts, partitions, pool, matches, places, scratch, turn: 0, rows_max }
     }
 
     /// Batches of partitions that are assigned from now on have at most so many rows: what plugins find does not depend on it.
@@ -124,14 +132,20 @@ impl PluginsWork {
         }
     }
 
-    /// Gives the records to the slots that `wanted` names.
-    fn feed(&mut self, batch: &FetchedBatch, wanted: impl Fn(usize, &Slot) -> bool) {
+    /// Gives records of the batch to the slots that `wanted` names. `watermark_ms` is the greatest time in the batch so far.
+    fn feed<'b>(
+        &mut self,
+        batch: &'b FetchedBatch,
+        records: impl Iterator<Item = (i64, RecordRef<'b>)>,
+        watermark_ms: &mut i64,
+        wanted: impl Fn(usize, &Slot) -> bool,
+    ) {
         let now = self.now();
         let Self { parts, partitions, matches, places, scratch, .. } = self;
         let Some(partition) = partitions.get_mut(&batch.partition) else { return };
         let PluginSet { fields, matchers, pointers, .. } = &parts.set;
-        let (mut watermark_ms, mut found) = (i64::MIN, FoundFields::default());
-        for (offset, record) in batch.iter() {
+        let mut found = FoundFields::default();
+        for (offset, record) in records {
             let Ok(message) = MessageRef::parse_with(record.value, fields, &mut found) else {
                 tracing::error!(
                     topic = &*batch.partition.topic,
@@ -141,13 +155,13 @@ impl PluginsWork {
                 );
                 continue;
             };
-            watermark_ms = watermark_ms.max(message.timestamp().div_euclid(1_000_000));
+            *watermark_ms = (*watermark_ms).max(message.timestamp().div_euclid(1_000_000));
             matchers.matches_found(&message, &found, matches);
             // Where no plugin asks for a part of the document, nobody looks for its index.
             let index = if pointers.is_empty() { None } else { record.header("tm-idx") };
-            let document = Located::new(pointers, message, index, places);
+            let document = Located::new(pointers, &message, found.json(), index, places);
             let timestamp_ns = message.timestamp();
-            let row = Fed { offset, timestamp_ns, watermark_ms, chunk: &batch.bytes, key: record.key, value: record.value };
+            let row = Fed { offset, timestamp_ns, watermark_ms: *watermark_ms, chunk: &batch.bytes, key: record.key, value: record.value };
             for (number, slot) in partition.slots.iter_mut().enumerate() {
                 if (matches.contains(number) || slot.wants_time()) && wanted(number, slot) {
                     slot.feed(&row, now, |spec, builder| {
@@ -158,11 +172,30 @@ impl PluginsWork {
                 }
             }
         }
+    }
+
+    /// The slots that `wanted` names have seen the batch, also its records that are no messages, or that no matcher selects.
+    fn pass(&mut self, batch: &FetchedBatch, watermark_ms: i64, wanted: impl Fn(usize, &Slot) -> bool) {
+        let Some(partition) = self.partitions.get_mut(&batch.partition) else { return };
         let next = batch.next_offset().unwrap_or(0);
-        // Also behind records that are no messages, or that no matcher selects.
         let fed = partition.slots.iter_mut().enumerate().filter(|(number, slot)| wanted(*number, slot));
         fed.for_each(|(_, slot)| slot.pass(next, watermark_ms));
         partition.watermark_ms = partition.watermark_ms.max(watermark_ms);
+    }
+
+    /// Gives a batch to all slots that keep up, and makes the calls that become ready meanwhile, while what they read is still in
+    /// the cache.
+    fn feed_joined(&mut self, batch: &FetchedBatch) {
+        let began = self.now();
+        let (mut records, mut watermark_ms) = (batch.iter(), i64::MIN);
+        for fed in (0..batch.offsets.len()).step_by(FEED_RECORDS) {
+            let left = ROUNDS_MAX.saturating_sub(self.now().saturating_sub(began));
+            if fed > 0 && !left.is_zero() {
+                self.make_calls(left, false);
+            }
+            self.feed(batch, records.by_ref().take(FEED_RECORDS), &mut watermark_ms, |_, slot| slot.joined);
+        }
+        self.pass(batch, watermark_ms, |_, slot| slot.joined);
     }
 
     /// Detaches slots that can take no more, and lets detached ones go on.
@@ -179,7 +212,11 @@ impl PluginsWork {
             .collect();
         for (place, number) in behind {
             match self.read_behind(&place, number) {
-                Ok(Some(batch)) => self.feed(&batch, |other, _| other == number),
+                Ok(Some(batch)) => {
+                    let mut watermark_ms = i64::MIN;
+                    self.feed(&batch, batch.iter(), &mut watermark_ms, |other, _| other == number);
+                    self.pass(&batch, watermark_ms, |other, _| other == number);
+                }
                 Ok(None) => {}
                 Err(error) => self.reading_failed(&place, number, &error),
             }
@@ -304,7 +341,7 @@ impl Work for PluginsWork {
             partition.slots.iter_mut().for_each(|slot| slot.look_joined(next));
             (partition.fed_at, partition.polls, partition.is_idle) = (now, 0, false);
         }
-        self.feed(batch, |_, slot| slot.joined);
+        self.feed_joined(batch);
         if let (Some(partition), Some(next)) = (self.partitions.get_mut(&batch.partition), batch.next_offset()) {
             partition.next = next;
         }
