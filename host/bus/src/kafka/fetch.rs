@@ -30,6 +30,9 @@ pub(super) struct Waiting {
 struct Gathered {
     /// The topic's full name: what messages carry.
     topic: String,
+    /// The address of librdkafka's object of the topic: messages with the same one need no comparison of names. It lives as long as
+    /// the topic is subscribed to, which is longer than the batch.
+    object: usize,
     partition: TopicPartition,
     /// Records below this offset were delivered before.
     floor: i64,
@@ -39,7 +42,8 @@ struct Gathered {
 
 impl Gathered {
     fn is_of(&self, message: &BorrowedMessage<'_>) -> bool {
-        self.partition.partition == message.partition() as u32 && self.topic == message.topic()
+        let is_topic = || self.object == message.topic_ptr() as usize || self.topic == message.topic();
+        self.partition.partition == message.partition() as u32 && is_topic()
     }
 
     fn is_full(&self) -> bool {
@@ -95,27 +99,28 @@ impl Waiting {
             Some(index) if !self.batches[index].is_full() => index,
             Some(index) => {
                 let (partition, floor) = (self.batches[index].partition.clone(), self.batches[index].next());
-                self.begin(message.topic(), partition, floor)
+                self.begin(message, partition, floor)
             }
             None => {
                 let (partition, floor) = owner(message.topic(), message.partition() as u32)?;
-                self.begin(message.topic(), partition, floor)
+                self.begin(message, partition, floor)
             }
         };
         self.batches.get_mut(index)
     }
 
-    fn begin(&mut self, topic: &str, partition: TopicPartition, floor: i64) -> usize {
+    fn begin(&mut self, message: &BorrowedMessage<'_>, partition: TopicPartition, floor: i64) -> usize {
         // Growing a fresh buffer for each batch costs a copy and a page fault every 4 KiB.
         let (offsets, records) = (Vec::with_capacity(OFFSETS_USUAL), RecordBuf::of_stock());
-        self.batches.push_back(Gathered { topic: topic.to_owned(), partition, floor, offsets, records });
+        let (topic, object) = (message.topic().to_owned(), message.topic_ptr() as usize);
+        self.batches.push_back(Gathered { topic, object, partition, floor, offsets, records });
         self.batches.len() - 1
     }
 
     /// The oldest batch of a partition that is not held back.
     pub(super) fn pop(&mut self, is_held: impl Fn(&TopicPartition) -> bool) -> Option<FetchedBatch> {
         let index = self.batches.iter().position(|batch| !batch.offsets.is_empty() && !is_held(&batch.partition))?;
-        let Gathered { partition, offsets, records, topic: _, floor: _ } = self.batches.remove(index)?;
+        let Gathered { partition, offsets, records, topic: _, object: _, floor: _ } = self.batches.remove(index)?;
         self.bytes -= records.bytes().len();
         Some(FetchedBatch { partition, offsets, bytes: records.into_bytes() })
     }

@@ -10,11 +10,12 @@ use std::{
     collections::HashMap,
     ffi::{CString, c_char},
     ptr::NonNull,
+    sync::Arc,
 };
 
 /// The handles of one producer. They must be dropped before it.
 #[derive(Default)]
-pub(super) struct TopicHandles(Mutex<HashMap<String, TopicHandle>>);
+pub(super) struct TopicHandles(Mutex<HashMap<Arc<str>, TopicHandle>>);
 
 struct TopicHandle(NonNull<sys::rd_kafka_topic_t>);
 
@@ -29,16 +30,19 @@ impl Drop for TopicHandle {
 }
 
 impl TopicHandles {
-    /// Makes the topic's handle before its first record, so that its records are compressed as they should be.
+    /// Makes the topic's handle before its first record, so that its records are compressed as they should be. Answers the topic's
+    /// name, to be kept.
     ///
     /// # Errors
     /// When librdkafka refuses the name.
-    pub(super) fn ensure(&self, producer: Handle, topic: &str, compression: Compression) -> Result<(), BusError> {
+    pub(super) fn ensure(&self, producer: Handle, topic: &str, compression: Compression) -> Result<Arc<str>, BusError> {
         let mut handles = self.0.lock();
-        if !handles.contains_key(topic) {
-            handles.insert(topic.to_owned(), new_handle(producer, topic, compression)?);
+        if let Some((name, _)) = handles.get_key_value(topic) {
+            return Ok(Arc::clone(name));
         }
-        Ok(())
+        let name: Arc<str> = topic.into();
+        handles.insert(Arc::clone(&name), new_handle(producer, topic, compression)?);
+        Ok(name)
     }
 }
 

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use rdkafka::{
     ClientConfig,
     config::FromClientConfigAndContext,
+    error::KafkaError,
     message::DeliveryResult,
     producer::{Producer, ProducerContext, ThreadedProducer},
 };
@@ -41,7 +42,8 @@ struct Running {
 
 /// One call: it is over when none of its records is under way.
 pub(super) struct Call {
-    what: String,
+    topic: Arc<str>,
+    partition: u32,
     under_way: AtomicUsize,
     bytes: usize,
     all_bytes: Arc<AtomicUsize>,
@@ -65,8 +67,10 @@ impl Call {
         self.refused.lock().is_some()
     }
 
-    fn refuse(&self, error: BusError) {
-        self.refused.lock().get_or_insert(error);
+    #[cold]
+    fn refuse(&self, error: &KafkaError) {
+        let what = format!("topic {} partition {}", self.topic, self.partition);
+        self.refused.lock().get_or_insert_with(|| meaning(&what, error));
     }
 }
 
@@ -80,7 +84,7 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, call: Arc<Call>) {
         if let Err((error, _)) = result {
-            call.refuse(meaning(&call.what, error));
+            call.refuse(error);
         }
         call.done(1);
     }
@@ -101,20 +105,28 @@ impl Publisher {
     }
 
     pub(super) fn publish(&self, topic: &str, partition: u32, records: &RecordBuf, compression: Compression, ack: Ack) {
-        let refused = produce::check_sizes(topic, records).and_then(|()| self.admit(records.bytes().len()));
-        if let Err(error) = refused {
+        let bytes = records.bytes().len();
+        if let Err(error) = produce::check_sizes(topic, records).and_then(|()| self.admit(bytes)) {
             return ack(Err(error));
         }
+        let running = Arc::clone(&self.running.read());
+        let topic = match running.handles.ensure(running.producer.client().native_ptr(), topic, compression) {
+            Ok(topic) => topic,
+            Err(error) => {
+                self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+                return ack(Err(error));
+            }
+        };
         let call = Arc::new(Call {
-            what: format!("topic {topic} partition {partition}"),
+            topic,
+            partition,
             under_way: AtomicUsize::new(records.count() as usize + 1),
-            bytes: records.bytes().len(),
+            bytes,
             all_bytes: Arc::clone(&self.bytes),
             refused: Mutex::new(None),
             ack: Mutex::new(Some(ack)),
         });
-        let running = Arc::clone(&self.running.read());
-        running.send(topic, partition, records, compression, &call);
+        running.send(records, &call);
         if call.is_refused() && running.is_dead() {
             self.replace(&running);
         }
@@ -164,16 +176,12 @@ impl Running {
         Ok(Arc::new(Self { handles: TopicHandles::default(), producer }))
     }
 
-    fn send(&self, topic: &str, partition: u32, records: &RecordBuf, compression: Compression, call: &Arc<Call>) {
+    fn send(&self, records: &RecordBuf, call: &Arc<Call>) {
         let count = records.count() as usize;
-        if let Err(error) = self.handles.ensure(self.producer.client().native_ptr(), topic, compression) {
-            call.refuse(error);
-            return call.done(count);
-        }
         for (sent, record) in records.iter().enumerate() {
-            let record = produce::record(topic, partition, &record, Arc::clone(call));
+            let record = produce::record(&call.topic, call.partition, &record, Arc::clone(call));
             if let Err((error, _)) = self.producer.send(record) {
-                call.refuse(meaning(&call.what, &error));
+                call.refuse(&error);
                 return call.done(count - sent);
             }
         }
