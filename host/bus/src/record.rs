@@ -39,6 +39,17 @@ impl RecordBuf {
     /// Appends a record. A key is at most 65,535 bytes, a header's name 255, and there are at most 255 headers: what is
     /// longer is a mistake of the caller and is cut.
     pub fn push(&mut self, timestamp_ms: i64, key: &[u8], headers: &[(&str, &[u8])], value: &[u8]) {
+        self.push_from(timestamp_ms, key, headers.iter().copied(), value);
+    }
+
+    /// As [`RecordBuf::push`], with headers that need not lie side by side.
+    pub(crate) fn push_from<'h>(
+        &mut self,
+        timestamp_ms: i64,
+        key: &[u8],
+        headers: impl ExactSizeIterator<Item = (&'h str, &'h [u8])>,
+        value: &[u8],
+    ) {
         let start = self.begin(timestamp_ms, key, headers);
         self.bytes.extend_from_slice(value);
         self.finish(start);
@@ -46,21 +57,22 @@ impl RecordBuf {
 
     /// Appends a record whose value is written in place by `write`.
     pub fn push_with(&mut self, timestamp_ms: i64, key: &[u8], headers: &[(&str, &[u8])], write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.begin(timestamp_ms, key, headers);
+        let start = self.begin(timestamp_ms, key, headers.iter().copied());
         write(&mut self.bytes);
         self.finish(start);
     }
 
-    fn begin(&mut self, timestamp_ms: i64, key: &[u8], headers: &[(&str, &[u8])]) -> usize {
+    #[inline]
+    fn begin<'h>(&mut self, timestamp_ms: i64, key: &[u8], headers: impl ExactSizeIterator<Item = (&'h str, &'h [u8])>) -> usize {
         let start = self.bytes.len();
         let key = &key[..key.len().min(usize::from(u16::MAX))];
-        let headers = &headers[..headers.len().min(usize::from(u8::MAX))];
+        let count = headers.len().min(usize::from(u8::MAX));
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&timestamp_ms.to_le_bytes());
         self.bytes.extend_from_slice(&(key.len() as u16).to_le_bytes());
         self.bytes.extend_from_slice(key);
-        self.bytes.push(headers.len() as u8);
-        for (name, value) in headers {
+        self.bytes.push(count as u8);
+        for (name, value) in headers.take(count) {
             let name = &name.as_bytes()[..name.len().min(usize::from(u8::MAX))];
             self.bytes.push(name.len() as u8);
             self.bytes.extend_from_slice(name);

@@ -16,8 +16,6 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 const FILL_BYTES_MAX: usize = 4 << 20;
 /// Records of a batch that is full of records of 1 KiB.
 const OFFSETS_USUAL: usize = 1024;
-/// Headers beyond this number need an allocation.
-const HEADERS_USUAL: usize = 16;
 
 /// What was taken from the queue and not asked for yet.
 #[derive(Default)]
@@ -143,13 +141,6 @@ fn push(records: &mut RecordBuf, message: &BorrowedMessage<'_>) {
     let key = message.key().unwrap_or_default();
     let value = message.payload().unwrap_or_default();
     let Some(found) = message.headers() else { return records.push(timestamp_ms, key, &[], value) };
-    let count = found.count();
     let header = |index| found.try_get(index).map_or(("", &[][..]), |header| (header.key, header.value.unwrap_or_default()));
-    if count <= HEADERS_USUAL {
-        let mut usual = [("", &[][..]); HEADERS_USUAL];
-        usual[..count].iter_mut().enumerate().for_each(|(index, slot)| *slot = header(index));
-        records.push(timestamp_ms, key, &usual[..count], value);
-    } else {
-        records.push(timestamp_ms, key, &(0..count).map(header).collect::<Vec<_>>(), value);
-    }
+    records.push_from(timestamp_ms, key, (0..found.count()).map(header), value);
 }
