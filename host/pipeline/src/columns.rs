@@ -243,12 +243,22 @@ impl PlannedColumn {
     /// A run of what the pointer names; null where it names nothing.
     fn fill_each(&self, builder: &mut ColumnsBuilder, at: usize, document: &impl Document, pointer: usize, scratch: &mut FillScratch) {
         let mut began = false;
-        document.each(pointer, &mut |value| {
+        let mut begin = |builder: &mut ColumnsBuilder| {
             if !std::mem::replace(&mut began, true) {
                 builder.begin_run(at);
             }
-            fill_value(builder, at, self.kind, value, scratch);
-        });
+        };
+        match self.kind {
+            // Runs are mostly counts, and many.
+            ColumnKind::Int64 => document.each(pointer, &mut |value| {
+                begin(builder);
+                builder.int64(at, value::as_i64(value));
+            }),
+            kind => document.each(pointer, &mut |value| {
+                begin(builder);
+                fill_value(builder, at, kind, value, scratch);
+            }),
+        }
         if began {
             builder.end_run(at);
         }
@@ -309,6 +319,7 @@ fn fill_field(builder: &mut ColumnsBuilder, at: usize, kind: ColumnKind, field: 
 }
 
 /// Fills a cell, of a row or of a run, from a JSON value; a value of another kind than the column's is null.
+#[inline]
 fn fill_value(builder: &mut ColumnsBuilder, at: usize, kind: ColumnKind, json: &[u8], scratch: &mut FillScratch) {
     match kind {
         ColumnKind::Int64 => builder.int64(at, value::as_i64(json)),

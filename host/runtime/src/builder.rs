@@ -178,7 +178,7 @@ impl Column {
         Self { kind, shape, cells, keys, rows: 0, valid: Vec::new(), ends: Vec::new(), in_run: false }
     }
 
-    #[inline]
+    #[inline(always)]
     fn fixed<const N: usize>(&mut self, kind: ColumnKind, value: Option<[u8; N]>) {
         if self.kind == kind && self.accepts(value.is_some()) {
             self.cells.data.extend_from_slice(&value.unwrap_or([0; N]));
@@ -195,7 +195,7 @@ impl Column {
     }
 
     /// Makes room for a cell: marks the row's validity, or gives the cell a key where its column has keys.
-    #[inline]
+    #[inline(always)]
     fn accepts(&mut self, is_valid: bool) -> bool {
         match self.shape {
             Shape::One if self.valid.len() == self.rows => {
