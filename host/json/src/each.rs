@@ -27,6 +27,9 @@ pub struct EachMemory {
     text: Vec<u8>,
 }
 
+/// Places and codes whose memory is kept for the next walk; one document of 10 MiB can have millions.
+const KEPT_MAX: usize = 1 << 16;
+
 impl EachPointer {
     /// Compiles a pointer.
     ///
@@ -55,6 +58,9 @@ impl EachPointer {
         for (start, end) in &memory.found {
             act(document.get(*start as usize..*end as usize).unwrap_or_default());
         }
+        memory.found.clear();
+        memory.found.shrink_to(KEPT_MAX);
+        memory.codes.shrink_to(KEPT_MAX);
     }
 }
 
@@ -102,22 +108,30 @@ impl<'d> Walk<'d, '_> {
         }
         // Keys that ascend, as those of buckets do, are all different.
         if !is_ascending && has_equal(&mut self.memory.codes[codes..]) {
-            self.memory.found.truncate(found);
-            self.members_once(begin, behind);
+            self.keep_last(begin, found);
         }
         self.memory.codes.truncate(codes);
     }
 
-    /// The same for an object that may have duplicate keys.
+    /// Drops what was found, from the place `found` on, in members that a later one of the same key replaces. Nothing is walked
+    /// again: documents may repeat keys on every level.
     #[cold]
-    fn members_once(&mut self, mut begin: Stepper<'d>, behind: &[Segment]) {
-        let object = begin.value();
-        for (_, member) in entries(object) {
-            let at = (member.as_ptr() as usize).wrapping_sub(self.document.as_ptr() as usize);
-            self.at = begin.moved_to(at);
-            self.value(behind);
+    fn keep_last(&mut self, mut object: Stepper<'d>, found: usize) {
+        let list = &mut self.memory.found;
+        let (mut kept, mut at) = (found, found);
+        for (_, member) in entries(object.value()) {
+            let start = (member.as_ptr() as usize).wrapping_sub(self.document.as_ptr() as usize) as u32;
+            let end = start + member.len() as u32;
+            // Members and places are in the order of the document.
+            while list.get(at).is_some_and(|place| place.0 < start) {
+                at += 1;
+            }
+            while let Some(place) = list.get(at).copied().filter(|place| place.0 < end) {
+                list[kept] = place;
+                (kept, at) = (kept + 1, at + 1);
+            }
         }
-        self.at = begin;
+        list.truncate(kept);
     }
 
     /// Of the last member of this key.
@@ -231,7 +245,16 @@ mod tests {
         check("/*/*", r#"{"b":{"x":1,"x":4},"a":{"x":2},"b":{"y":3,"y":5}}"#, &["2", "5"]);
         check("/a/*", r#"{"a":{"x":1},"a":{"y":2}}"#, &["2"]);
         check("/a/*", r#"{"a":{"x":1},"a":7}"#, &[]);
+        check("/*/*", r#"{"a":{"x":1,"y":2},"b":{"x":3},"a":5,"b":{"z":[6,7],"y":8}}"#, &["[6,7]", "8"]);
+        check("/*/*", r#"{"a":[1,2],"b":[3],"a":[]}"#, &["3"]);
         check("/~1~0/*", r#"{"/~":{"\u0061":1,"a\u0061":2}}"#, &["1", "2"]);
+    }
+
+    #[test]
+    fn keys_that_repeat_on_every_level_are_walked_through_once() {
+        const LEVELS: usize = 100;
+        let document = r#"{"a":0,"a":"#.repeat(LEVELS) + "7" + &"}".repeat(LEVELS);
+        check(&"/*".repeat(LEVELS), &document, &["7"]);
     }
 
     #[test]

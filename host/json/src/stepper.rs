@@ -29,11 +29,6 @@ impl<'d> Stepper<'d> {
         Self { bytes, at: 0 }
     }
 
-    /// A stepper in the same document before the byte `at`.
-    pub(crate) fn moved_to(self, at: usize) -> Self {
-        Self { at, ..self }
-    }
-
     /// How many bytes are behind it.
     #[inline(always)]
     pub(crate) fn position(&self) -> usize {

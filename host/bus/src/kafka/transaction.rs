@@ -41,7 +41,7 @@ pub(super) enum Outcome {
     Committed,
     /// Nothing of it happened.
     Refused(BusError),
-    /// Nothing of it happened, and the producer's place was taken: positions must be read again.
+    /// Nothing of it happened, and the producer's place was taken, or it was left behind: positions must be read again.
     Lost(BusError),
     /// The commit was sent and not answered.
     Unknown(BusError),
@@ -50,7 +50,7 @@ pub(super) enum Outcome {
 /// The transactional producer of one member, made when it is needed.
 pub(super) struct Transactions {
     cluster: Arc<Cluster>,
-    /// Gone before its id is free.
+    /// Gone before its id is free, unless it was left behind: the next one of the id fences it.
     running: Option<Arc<Running>>,
     id: MemberId,
 }
@@ -85,6 +85,8 @@ enum Stop {
     Abort(BusError),
     /// The producer is of no use any more.
     Fatal(BusError),
+    /// librdkafka does not answer, and nothing was committed: the producer is left behind.
+    Silent(BusError),
     /// The commit was sent and not answered.
     Unanswered(BusError),
 }
@@ -135,6 +137,13 @@ impl Transactions {
                 let cause = running.producer.client().fatal_error().map(|(code, text)| of_code("a step", code, text));
                 self.running = None;
                 Outcome::Lost(cause.unwrap_or(error))
+            }
+            Err(Stop::Silent(error)) => {
+                // Aborts what the silent one has sent: all who read those topics wait for it, this member too.
+                if let Err(again) = self.restart() {
+                    tracing::warn!(error = %again, "a step that was given up is open until its time is over");
+                }
+                Outcome::Lost(error)
             }
             Err(Stop::Unanswered(error)) => {
                 self.running = None;
@@ -239,7 +248,7 @@ impl Running {
             Ok(added) => added.map_err(|error| stop(WHAT, &error)),
             Err(_) => {
                 tracing::warn!("librdkafka does not answer: a step is given up, and its producer is left behind");
-                Err(Stop::Fatal(unavailable(WHAT, "they were not added in time")))
+                Err(Stop::Silent(unavailable(WHAT, "they were not added in time")))
             }
         }
     }

@@ -20,7 +20,7 @@ use std::{
 };
 use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, RecordRef, Start, Step, TopicPartition};
 use tidemill_message::{FoundFields, Matches, MessageRef};
-use tidemill_runtime::CallError;
+use tidemill_runtime::{CallError, Kind};
 
 /// Measured time that a slot gets in a round; a call that took longer is paid back in the next ones.
 const QUANTUM: Duration = Duration::from_millis(5);
@@ -77,6 +77,8 @@ pub struct PluginsWork {
     scratch: FillScratch,
     /// Where the next round begins: a budget that ends a round early is fair in the long run.
     turn: usize,
+    /// How long the last batch took to be fed, with the calls that were made meanwhile: that much less is left for calls after it.
+    fed_for: Duration,
     rows_max: u32,
 }
 
@@ -86,8 +88,10 @@ impl PluginsWork {
         let (partitions, pool) = (BTreeMap::new(), BTreeMap::new());
         let (matches, places, scratch) = (Matches::new(), Places::default(), FillScratch::default());
         let plugins = u32::try_from(parts.set.plugins.len()).unwrap_or(u32::MAX).max(1);
-        let rows_max = (COLLECTED_ROWS / plugins).max(BATCH_ROWS_MIN);
-        Self { parts, partitions, pool, matches, places, scratch, turn: 0, rows_max }
+        // A delivery a batch costs more than what the cache saves.
+        let is_output = parts.set.plugins.iter().any(|spec| spec.component.kind() == Kind::Output);
+        let rows_max = if is_output { u32::MAX } else { (COLLECTED_ROWS / plugins).max(BATCH_ROWS_MIN) };
+        Self { parts, partitions, pool, matches, places, scratch, turn: 0, fed_for: Duration::ZERO, rows_max }
     }
 
     /// Batches of partitions that are assigned from now on have at most so many rows: what plugins find does not depend on it.
@@ -196,6 +200,7 @@ impl PluginsWork {
             self.feed(batch, records.by_ref().take(FEED_RECORDS), &mut watermark_ms, |_, slot| slot.joined);
         }
         self.pass(batch, watermark_ms, |_, slot| slot.joined);
+        self.fed_for = self.now().saturating_sub(began);
     }
 
     /// Detaches slots that can take no more, and lets detached ones go on.
@@ -350,7 +355,8 @@ impl Work for PluginsWork {
     fn tick(&mut self, _: &mut Step) -> bool {
         self.look_at_clock();
         self.catch_up();
-        self.make_calls(ROUNDS_MAX, false);
+        let fed_for = std::mem::take(&mut self.fed_for);
+        self.make_calls(ROUNDS_MAX.saturating_sub(fed_for), false);
         self.held_bytes() > 0
             || self.wants_progress()
             || self.partitions.values().any(|partition| partition.slots.iter().any(Slot::wants_saving))
