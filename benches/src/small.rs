@@ -101,8 +101,12 @@ fn run(folder: &Path, count: f64) -> anyhow::Result<Duration> {
     let config = json!({"texts": ["Fields[request]"]}).to_string();
     let mut options = options(bus, &[Wanted { project: GUEST, name: NAME.to_owned(), config }])?;
     options.clock = Arc::new(Today::default());
-    let merging =
-        graphs_worker(&*options.bus, options.live.clone(), options.clock.clone(), GraphsOptions { epoch: 1, ..GraphsOptions::default() })?;
+    let merging = graphs_worker(
+        &*options.bus,
+        Arc::clone(&options.live),
+        Arc::clone(&options.clock),
+        GraphsOptions { epoch: 1, ..GraphsOptions::default() },
+    )?;
     let began = Instant::now();
     let graphs = StageHandle::start("graphs", vec![move |stop: &AtomicBool| merging.run(stop)])?;
     let analysis = start_analysis(&options)?;

@@ -50,7 +50,7 @@ impl Shape {
         let place = hash >> FINGERPRINT_BITS;
         let segment = place & ((1 << self.width_bits) - 1);
         let bits = u64::BITS - FINGERPRINT_BITS - self.width_bits;
-        (((place >> self.width_bits) * self.shards >> bits) as usize, segment as usize)
+        ((((place >> self.width_bits) * self.shards) >> bits) as usize, segment as usize)
     }
 }
 
@@ -158,7 +158,7 @@ impl Filter {
 impl Shard {
     fn row(&self, fingerprint: u64, segment: usize) -> usize {
         let mixed = (fingerprint ^ (segment as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
-        (mixed * self.rows.len() as u64 >> 32) as usize
+        ((mixed * self.rows.len() as u64) >> 32) as usize
     }
 
     /// The other segment of an id that lies in this one.

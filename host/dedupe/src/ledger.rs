@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(ledger.memory_bytes(), 0);
         assert_eq!(saved(&mut ledger, &noted(1, 13), 12 * 360), ["p/0/1 31"], "its newest id is live");
         assert_eq!(saved(&mut ledger, &[], 12 * 360 + 1), ["p/2/0 -"]);
-        assert_eq!(saved(&mut ledger, &[], i64::MAX), [String::new(); 0]);
+        assert!(saved(&mut ledger, &[], i64::MAX).is_empty());
     }
 
     #[test]

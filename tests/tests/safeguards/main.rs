@@ -24,7 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What is wrong, as a sentence.
 type Verdict = Result<(), String>;
 
-const CHECKS: &[(&str, fn() -> Verdict)] = &[
+/// A check's name, which is its safeguard's, and what it does.
+type Check = (&'static str, fn() -> Verdict);
+
+const CHECKS: &[Check] = &[
     ("log-sync", log::confirmed_records_survive_a_power_cut),
     ("log-folder-sync", log::a_rolled_segment_survives_a_power_cut),
     ("log-recovery-sync", log::what_a_restart_shows_a_power_cut_does_not_take),
