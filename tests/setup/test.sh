@@ -38,8 +38,14 @@ skipped "the soak: it runs by hand (docs/reliability.md)"
 
 mkdir -p target
 part "formatting" cargo fmt --all --check
+part "building the tests" cargo test -q --workspace --no-run
 start_broker
-part "tests of the workspace" cargo test -q --workspace --no-fail-fast
+# The suite on Kafka mostly waits, for sessions that end and members that join: it runs beside the unit tests.
+cargo test -q --workspace --no-fail-fast --test kafka >target/kafka-suite.log 2>&1 &
+kafka_suite=$!
+part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka::
+part "the bus on Kafka, beside the tests above" wait "$kafka_suite"
+cat target/kafka-suite.log
 part "tests of the plugins" cargo test -q --manifest-path plugins/Cargo.toml --no-fail-fast
 part "schemas against recorded pings" "$TIDEMILL_BIN" schema check tests/fixtures
 if [ "$failed" = 0 ]; then echo "every test passed"; else echo "some tests failed"; fi

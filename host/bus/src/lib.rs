@@ -148,7 +148,8 @@ pub trait Bus: Send + Sync + 'static {
     /// When the bus cannot be reached.
     fn topics(&self) -> Result<Vec<TopicInfo>, BusError>;
 
-    /// The positions of all groups that have ever committed one.
+    /// The positions of all groups that have ever committed one, for showing: Kafka tells those of a step a moment after it
+    /// acknowledged it. Where a member goes on is exact ([`Event::Assigned`]).
     ///
     /// # Errors
     /// When the bus cannot be reached.

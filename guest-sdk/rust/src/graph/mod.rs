@@ -12,7 +12,7 @@ pub use wire::Aggregation;
 /// Columns a graph may have; the host refuses more.
 const COLUMNS_MAX: usize = 256;
 
-/// Takes what is added under names beyond [`COLUMNS_MAX`] - 1.
+/// Takes what is added under names beyond 255.
 pub const OTHER_COLUMN: &str = "OTHER";
 
 /// The handle of a graph.

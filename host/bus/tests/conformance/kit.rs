@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
-use tidemill_bus::{Bus, BusError, Compression, Event, Member, Reader, RecordBuf, Start, Step, TopicPartition, TopicSpec};
+use tidemill_bus::{Bus, BusError, Compression, Event, GroupPosition, Member, Reader, RecordBuf, Start, Step, TopicPartition, TopicSpec};
 
 /// How long a test waits for what must come: a Kafka group takes seconds to settle.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,6 +51,18 @@ pub fn publish(bus: &dyn Bus, topic: &str, partition: u32, records: RecordBuf) -
 
 pub fn publish_values(bus: &dyn Bus, topic: &str, partition: u32, values: &[&str]) {
     publish(bus, topic, partition, records(values)).expect("published");
+}
+
+/// The positions of all groups once they are as `expected` says: a broker tells those of a step a moment after it acknowledged it.
+pub fn group_positions(bus: &dyn Bus, expected: impl Fn(&[GroupPosition]) -> bool) -> Vec<GroupPosition> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = bus.group_positions().expect("listed");
+        if expected(&found) || Instant::now() > deadline {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 pub fn step_to(topic: &str, partition: u32, values: &[&str]) -> Step {
