@@ -10,6 +10,8 @@ import duckdb
 lake, acknowledged = sys.argv[1:]
 connection = duckdb.connect()
 connection.execute("SET memory_limit = '4GB'")
+# It would be printed between the figures.
+connection.execute("SET enable_progress_bar = false")
 connection.execute(f"CREATE TABLE acknowledged AS SELECT column0 AS id FROM read_csv('{acknowledged}', header=false, columns={{'column0': 'VARCHAR'}})")
 tables = sorted(path.parent for path in pathlib.Path(lake).rglob("_delta_log"))
 connection.execute("CREATE TABLE found (id VARCHAR, place VARCHAR)")

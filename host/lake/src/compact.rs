@@ -18,12 +18,17 @@ use deltalake_core::logstore::LogStoreRef;
 use deltalake_core::protocol::DeltaOperation;
 use deltalake_core::table::state::DeltaTableState;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaData;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidemill_bus::crash_point;
 
-/// Rows decoded at a time.
-const BATCH_ROWS: usize = 1_024;
+/// Rows decoded at a time, at most: ...
+const BATCH_ROWS_MAX: usize = 1_024;
+/// ... as many as take about so many bytes as columns in memory, ...
+const BATCH_BYTES: usize = 16 << 20;
+/// ... where a value takes about so many: what it takes in the file says little, as a value that comes again takes a bit or two.
+const VALUE_BYTES: usize = 16;
 const LAST_CHECKPOINT: &str = "_last_checkpoint";
 
 /// Looks after one table.
@@ -106,10 +111,14 @@ async fn compact(
 }
 
 async fn merge(shared: &Shared, table: &str, schema: &SchemaRef, files: &[LogicalFileView]) -> Result<DataFile, LakeError> {
-    let mut writer = FileWriter::new(Arc::clone(schema)).map_err(|error| LakeError::encode(table, error))?;
+    let bytes = files.iter().map(|file| file.size() as usize).sum();
+    let mut writer = FileWriter::with_capacity(Arc::clone(schema), bytes).map_err(|error| LakeError::encode(table, error))?;
     for file in files {
         let bytes = shared.store.get(table, &file.object_store_path()).await?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|reader| reader.with_batch_size(BATCH_ROWS).build());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|reader| {
+            let rows = batch_rows(reader.metadata());
+            reader.with_batch_size(rows).build()
+        });
         for batch in reader.map_err(|error| LakeError::encode(table, error))? {
             let batch = batch.map_err(|error| LakeError::encode(table, error))?;
             // Columns that came after the file was written are null in it.
@@ -118,6 +127,15 @@ async fn merge(shared: &Shared, table: &str, schema: &SchemaRef, files: &[Logica
         }
     }
     writer.close().map_err(|error| LakeError::encode(table, error))
+}
+
+/// How many rows of a file are decoded at a time.
+fn batch_rows(metadata: &ParquetMetaData) -> usize {
+    let count = |number: i64| usize::try_from(number).unwrap_or(0);
+    let rows: usize = metadata.row_groups().iter().map(|group| count(group.num_rows())).sum();
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let bytes: usize = columns.map(|column| count(column.num_values()) * VALUE_BYTES + count(column.uncompressed_size())).sum();
+    (BATCH_BYTES.saturating_mul(rows) / bytes.max(1)).clamp(1, BATCH_ROWS_MAX)
 }
 
 fn stats_of(batch: &RecordBatch) -> RowStats {
@@ -147,4 +165,35 @@ async fn checkpoint(shared: &Shared, table: &str, log_store: &LogStoreRef, versi
     let cleaned = deltalake_core::checkpoints::cleanup_metadata(&delta, None).await.map_err(failed)?;
     tracing::debug!(table, version, cleaned, "checkpoint written");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow_array::builder::{Int64Builder, ListBuilder};
+    use arrow_schema::{DataType, Field, Schema};
+
+    /// Rows decoded at a time of a file of 2,000 rows with so many values each, all alike.
+    fn batch_rows_of(values: usize) -> usize {
+        let item = Arc::new(Field::new("item", DataType::Int64, true));
+        let schema = Arc::new(Schema::new(vec![Field::new("values", DataType::List(item), false)]));
+        let mut writer = FileWriter::new(Arc::clone(&schema)).expect("a writer");
+        for _ in 0..20 {
+            let mut lists = ListBuilder::new(Int64Builder::new());
+            (0..100).for_each(|_| lists.append_value(std::iter::repeat_n(Some(7), values)));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(lists.finish())]).expect("a batch");
+            writer.write(&batch, &RowStats::default()).expect("written");
+        }
+        let file = writer.close().expect("closed");
+        assert!(file.bytes.len() < 100_000, "{} bytes: values that are alike take next to nothing", file.bytes.len());
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file.bytes).expect("a file");
+        assert_eq!(reader.metadata().file_metadata().num_rows(), 2_000);
+        batch_rows(reader.metadata())
+    }
+
+    #[test]
+    fn wide_rows_are_decoded_fewer_at_a_time() {
+        assert_eq!(batch_rows_of(1), BATCH_ROWS_MAX);
+        assert_eq!(batch_rows_of(10_000), BATCH_BYTES / (10_000 * VALUE_BYTES));
+    }
 }

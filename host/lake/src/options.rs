@@ -45,7 +45,7 @@ pub struct LakeLimits {
     pub small_files_max: usize,
     /// A file below this is small. Default 32 MiB.
     pub small_file_bytes: u64,
-    /// Bytes that one compaction reads at most. Default 128 MiB, which is also about what it holds in memory.
+    /// Bytes that one compaction reads at most. Default 128 MiB; it holds what it writes in memory, and about as much again for the rows that it unpacks.
     pub compaction_bytes_max: u64,
     /// Commits between two checkpoints of a table's log. Default 100: readers read the newest checkpoint and the commits behind it.
     pub checkpoint_commits: u64,

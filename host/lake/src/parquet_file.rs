@@ -14,6 +14,10 @@ use parquet::schema::types::ColumnPath;
 /// its own, and a wide table has hundreds of columns.
 const ROW_GROUP_BYTES: usize = 16 << 20;
 
+/// It also ends when its writers hold so much: values that come again and again are a bit or two when they are encoded, and eight
+/// bytes until then.
+const ROW_GROUP_MEMORY: usize = 64 << 20;
+
 /// A page ends at this size: until then a value in a dictionary is held as eight bytes, whatever it takes in the file.
 const PAGE_BYTES: usize = 256 << 10;
 
@@ -38,7 +42,16 @@ impl FileWriter {
     /// # Errors
     /// Where Parquet cannot hold the schema.
     pub fn new(schema: SchemaRef) -> Result<Self, ParquetError> {
-        Ok(Self { writer: ArrowWriter::try_new(Vec::new(), schema, Some(properties()?))?, stats: RowStats::default() })
+        Self::with_capacity(schema, 0)
+    }
+
+    /// Begins a file that will have about so many bytes: a list that grows to them would take twice as much in between.
+    ///
+    /// # Errors
+    /// Where Parquet cannot hold the schema.
+    pub fn with_capacity(schema: SchemaRef, bytes: usize) -> Result<Self, ParquetError> {
+        let writer = ArrowWriter::try_new(Vec::with_capacity(bytes), schema, Some(properties()?))?;
+        Ok(Self { writer, stats: RowStats::default() })
     }
 
     /// Appends rows.
@@ -47,7 +60,7 @@ impl FileWriter {
     /// Where the batch has another schema.
     pub fn write(&mut self, batch: &RecordBatch, stats: &RowStats) -> Result<(), ParquetError> {
         self.writer.write(batch)?;
-        if self.writer.in_progress_size() >= ROW_GROUP_BYTES {
+        if self.writer.in_progress_size() >= ROW_GROUP_BYTES || self.writer.memory_size() >= ROW_GROUP_MEMORY {
             self.writer.flush()?;
         }
         self.stats.add(stats);
