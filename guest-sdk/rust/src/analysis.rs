@@ -10,6 +10,7 @@ pub use crate::rows::{Row, Rows};
 pub use crate::state::{State, StateReader, StateWriter};
 pub use crate::subscription::*;
 
+use crate::export::apart;
 use crate::{host, wire};
 
 /// A plugin that watches the stream.
@@ -18,11 +19,16 @@ pub trait Analysis: Sized {
     /// from the deployed one refuses the instance, so it may depend on the configuration only.
     fn open(config: &Config<'_>, read: &mut Subscription, graphs: &mut Graphs) -> Result<Self, Failure>;
 
-    /// One message. A failure fails the whole batch as a panic would: the host then looks for the message that did it.
-    fn message(&mut self, row: Row<'_>, out: &mut Findings<'_>) -> Result<(), Failure>;
+    /// One message. A failure fails the whole batch as a panic would: the host then looks for the message that did it. To be
+    /// written unless [`Analysis::batch`] is.
+    fn message(&mut self, row: Row<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
+        let _ = (row, out);
+        Err(Failure::new("the plugin has neither `message` nor `batch`: write one of them"))
+    }
 
-    /// All rows of a call; to be replaced where going through column by column is faster. Results must not depend on how rows are
-    /// cut into batches. Call [`Findings::at`] before adding what belongs to a row.
+    /// All rows of a call; to be replaced where going through column by column is faster, as [`Findings::count_rows`] and
+    /// [`Findings::add_rows`] do. Results must not depend on how rows are cut into batches. Call [`Findings::at`] before adding
+    /// what belongs to a row.
     fn batch(&mut self, rows: &Rows<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
         for row in rows.iter() {
             out.at(row);
@@ -67,6 +73,18 @@ impl<'g> Findings<'g> {
     /// Adds to a column: to the sum of its row, or as its new minimum or maximum. NaN is left out.
     pub fn add(&mut self, column: GraphColumn, time_s: u32, value: f64) {
         self.graphs.add(column, time_s, value);
+    }
+
+    /// Counts all rows of a call by a text, under `none` those that have none: what `graph(graph).add(seconds, name, 1.0)` does for
+    /// each row, in a fraction of its time. A graph takes one such count: of two, which names are beyond its 255 would depend on
+    /// how rows are cut into batches.
+    pub fn count_rows(&mut self, rows: &Rows<'_>, time: Column<Timestamp, Required>, graph: Graph, names: Column<Text>, none: &str) {
+        self.graphs.count_rows(graph, rows.len(), *rows.slot(time), *rows.slot(names), none);
+    }
+
+    /// Adds the values of all rows of a call that have one: what [`Findings::add`] does for each row, in a fraction of its time.
+    pub fn add_rows(&mut self, rows: &Rows<'_>, time: Column<Timestamp, Required>, column: GraphColumn, values: Column<Float64>) {
+        self.graphs.add_rows(column, rows.len(), *rows.slot(time), *rows.slot(values));
     }
 
     /// Declares graphs, columns and rules while the plugin runs.
@@ -145,7 +163,7 @@ impl<T: Analysis> Driver<T> {
 
     pub fn process(&mut self, batch: &wire::Batch) -> Result<wire::Findings, Failure> {
         let rows = Rows::new(batch, self.read.columns())?;
-        self.run(|plugin, out| plugin.batch(&rows, out))
+        self.run(|plugin, out| apart(|| plugin.batch(&rows, out)))
     }
 
     pub fn tick(&mut self, now_ms: i64) -> Result<wire::Findings, Failure>

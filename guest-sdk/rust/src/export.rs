@@ -31,6 +31,13 @@ impl<D> Instance<D> {
     }
 }
 
+/// Calls in a function of its own. Inlined into what unpacks and packs the lists of a call, a plugin's loops would share its
+/// registers and keep their variables in memory.
+#[inline(never)]
+pub(crate) fn apart<A>(call: impl FnOnce() -> A) -> A {
+    call()
+}
+
 /// Makes the crate an analysis plugin: `export_analysis!(Type)`, and with what is optional `export_analysis!(Type, state,
 /// timers)`, for which the type implements [`State`](crate::state::State) and [`Timers`](crate::analysis::Timers).
 #[macro_export]

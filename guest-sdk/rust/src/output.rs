@@ -11,6 +11,7 @@ pub use crate::rows::{Row, Rows};
 pub use crate::state::{State, StateReader, StateWriter};
 pub use crate::subscription::*;
 
+use crate::export::apart;
 use crate::{host, wire};
 
 /// A plugin that sends messages elsewhere.
@@ -162,10 +163,12 @@ impl<T: Output> Driver<T> {
     pub fn write(&mut self, batch: &wire::Batch) -> Result<Vec<wire::Delivery>, Failure> {
         let rows = Rows::new(batch, self.read.columns())?;
         let mut out = Deliveries { row: 0, done: Vec::new(), open: Vec::new() };
-        for row in rows.iter() {
-            out.row = row.index();
-            self.plugin.message(row, &mut out)?;
-        }
+        apart(|| {
+            rows.iter().try_for_each(|row| {
+                out.row = row.index();
+                self.plugin.message(row, &mut out)
+            })
+        })?;
         Ok(out.finish())
     }
 

@@ -159,6 +159,73 @@ fn names_beyond_the_limit_go_to_other() {
     assert_eq!(found.cell("counts", OTHER_COLUMN, time_s), Some(45.0));
 }
 
+/// Counts and sums row by row, or all rows at once.
+struct Sums<const AT_ONCE: bool> {
+    time: Column<Timestamp, Required>,
+    name: Column<Text>,
+    size: Column<Float64>,
+    counts: Graph,
+    sum: GraphColumn,
+}
+
+impl<const AT_ONCE: bool> Analysis for Sums<AT_ONCE> {
+    fn open(_: &Config<'_>, read: &mut Subscription, graphs: &mut Graphs) -> Result<Self, Failure> {
+        let counts = graphs.graph("counts", GraphShape::new(60, 60));
+        let sizes = graphs.graph("sizes", GraphShape::new(60, 7));
+        let (name, size) = (read.column("/name"), read.column("/size"));
+        Ok(Self { time: read.timestamp(), name, size, counts, sum: graphs.column(sizes, "sum") })
+    }
+
+    fn message(&mut self, row: Row<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
+        let seconds = row.get(self.time).seconds();
+        out.graph(self.counts).add(seconds, row.get(self.name).unwrap_or("none"), 1.0);
+        if let Some(size) = row.get(self.size) {
+            out.add(self.sum, seconds, size);
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, rows: &Rows<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
+        if !AT_ONCE {
+            return rows.iter().try_for_each(|row| self.message(row, out));
+        }
+        out.count_rows(rows, self.time, self.counts, self.name, "none");
+        out.add_rows(rows, self.time, self.sum, self.size);
+        Ok(())
+    }
+}
+
+#[test]
+fn all_rows_at_once_give_what_each_row_gives() {
+    let mut rows = rows();
+    let row = |number: i64| {
+        let document = format!(r#"{{"name": "a name that is long, {}", "size": {}.5}}"#, number % 290, number * 37 % 1_000);
+        testing::Row::document(&document).set("Timestamp", Time::from_ns(number * 7_919_000_000 % 600_000_000_000 - 3_000_000_000))
+    };
+    rows.extend((0..900).map(row));
+    rows.push(testing::Row::document(r#"{"name": "\u00e9", "size": null}"#).set("Timestamp", Time::from_ns(i64::MAX)));
+    let at_once = assert_analysis_invariant::<Sums<true>>("{}", &rows);
+    let one_by_one = assert_analysis_invariant::<Sums<false>>("{}", &rows);
+    assert_eq!(at_once.graphs, one_by_one.graphs);
+    assert!(at_once.cell("counts", OTHER_COLUMN, 0).is_some() && at_once.cell("sizes", "sum", 7).is_some());
+}
+
+/// Neither of the two functions.
+struct Nothing;
+
+impl Analysis for Nothing {
+    fn open(_: &Config<'_>, read: &mut Subscription, _: &mut Graphs) -> Result<Self, Failure> {
+        read.timestamp();
+        Ok(Self)
+    }
+}
+
+#[test]
+fn a_plugin_without_message_and_batch_says_so() {
+    let failure = testing::Analysis::<Nothing>::open("{}").unwrap().feed(&rows()).unwrap_err();
+    assert_eq!(failure.text, "the plugin has neither `message` nor `batch`: write one of them");
+}
+
 /// Counts rows of the call: what no plugin may do.
 struct PerBatch(Graph, Column<Timestamp, Required>);
 

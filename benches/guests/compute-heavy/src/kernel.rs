@@ -28,7 +28,8 @@ impl Default for Kernel {
 }
 
 impl Kernel {
-    /// The score of a document.
+    /// The score of a document. In a function of its own, so that its loops have the registers for themselves.
+    #[inline(never)]
     pub fn row(&mut self, document: &[u8]) -> f64 {
         let (mut at, mut score) = (0, 0.0);
         while let Some(byte) = document.get(at) {

@@ -31,17 +31,14 @@ impl Analysis for LogCounter {
         Ok(Self { time, texts, numbers, messages: 0 })
     }
 
-    fn message(&mut self, row: Row<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
-        let seconds = row.get(self.time).seconds();
+    fn batch(&mut self, rows: &Rows<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
         for (column, graph) in &self.texts {
-            out.graph(*graph).add(seconds, row.get(*column).unwrap_or(NONE), 1.0);
+            out.count_rows(rows, self.time, *graph, *column, NONE);
         }
         for (column, sum) in &self.numbers {
-            if let Some(value) = row.get(*column) {
-                out.add(*sum, seconds, value);
-            }
+            out.add_rows(rows, self.time, *sum, *column);
         }
-        self.messages += 1;
+        self.messages += rows.len() as u64;
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub use crate::state::{State, StateReader, StateWriter};
 pub use crate::subscription::*;
 pub use fields::{Field, Writable};
 
+use crate::export::apart;
 use crate::{host, wire};
 use fields::FieldColumn;
 
@@ -159,7 +160,7 @@ impl<T: Decoder> Driver<T> {
         self.columns.iter_mut().for_each(FieldColumn::clear);
         for row in rows.iter() {
             let mut out = Decoded { columns: &mut self.columns, plan: 0 };
-            let verdict = self.plugin.message(row, &mut out);
+            let verdict = apart(|| self.plugin.message(row, &mut out));
             plan_of.push(out.plan);
             if let Err(Reject { code, text }) = verdict {
                 self.columns.iter_mut().for_each(FieldColumn::clear_cell);

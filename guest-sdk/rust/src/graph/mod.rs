@@ -2,10 +2,13 @@
 
 mod cells;
 mod names;
+mod seconds;
 
-use crate::wire;
+use crate::rows::Slot;
+use crate::{Time, wire};
 use cells::Cells;
-use names::Names;
+use names::{Names, is_same};
+use seconds::Seconds;
 
 pub use wire::Aggregation;
 
@@ -150,7 +153,7 @@ impl Graphs {
 
     /// A column with the graph's unit and aggregation.
     pub fn column(&mut self, graph: Graph, name: &str) -> GraphColumn {
-        if let Some(column) = self.find(graph, name) {
+        if let Some(column) = self.find(graph, name.as_bytes()) {
             return column;
         }
         let GraphShape { unit, aggregation, .. } = self.graphs[graph.0 as usize].shape;
@@ -159,7 +162,7 @@ impl Graphs {
 
     /// A column with a unit and an aggregation of its own. A column that is there already stays as it is.
     pub fn column_with(&mut self, graph: Graph, name: &str, unit: &'static str, aggregation: Aggregation) -> GraphColumn {
-        if let Some(column) = self.find(graph, name) {
+        if let Some(column) = self.find(graph, name.as_bytes()) {
             return column;
         }
         let is_full = self.graphs[graph.0 as usize].columns.len() >= COLUMNS_MAX - 1;
@@ -170,7 +173,7 @@ impl Graphs {
     }
 
     #[inline]
-    fn find(&mut self, graph: Graph, name: &str) -> Option<GraphColumn> {
+    fn find(&mut self, graph: Graph, name: &[u8]) -> Option<GraphColumn> {
         let state = &mut self.graphs[graph.0 as usize];
         let column = state.names.find(name)?;
         Some(GraphColumn { graph: graph.0, column, slot: state.columns[column as usize].slot })
@@ -203,6 +206,34 @@ impl Graphs {
     #[inline]
     pub(crate) fn add(&mut self, column: GraphColumn, time_s: u32, value: f64) {
         self.cells[column.slot as usize].add(time_s, value);
+    }
+
+    /// Adds 1 for each row to the column of its name; see [`crate::analysis::Findings::count_rows`].
+    pub(crate) fn count_rows(&mut self, graph: Graph, rows: usize, times: Slot<'_>, names: Slot<'_>, none: &str) {
+        let mut seconds = Seconds::new(self.graphs[graph.0 as usize].shape.seconds_per_row);
+        let mut last: (&[u8], Option<GraphColumn>) = (&[], None);
+        for row in 0..rows {
+            let name = if names.is_valid(row) { names.bytes(row) } else { none.as_bytes() };
+            let column = match last {
+                // What comes in a row is often alike.
+                (known, Some(column)) if is_same(known, name) => column,
+                _ => match self.find(graph, name) {
+                    Some(column) => column,
+                    None => self.column(graph, if names.is_valid(row) { names.text(row) } else { none }),
+                },
+            };
+            last = (name, Some(column));
+            self.cells[column.slot as usize].add(seconds.of(time_of(&times, row)), 1.0);
+        }
+    }
+
+    /// Adds the value of each row that has one; see [`crate::analysis::Findings::add_rows`].
+    pub(crate) fn add_rows(&mut self, column: GraphColumn, rows: usize, times: Slot<'_>, values: Slot<'_>) {
+        let mut seconds = Seconds::new(self.graphs[column.graph as usize].shape.seconds_per_row);
+        let cells = &mut self.cells[column.slot as usize];
+        for row in (0..rows).filter(|row| values.is_valid(*row)) {
+            cells.add(seconds.of(time_of(&times, row)), f64::from_le_bytes(values.number(row)));
+        }
     }
 
     /// Drops what was added since the last [`Graphs::take_into`].
@@ -246,6 +277,11 @@ impl GraphState {
             }
         }
     }
+}
+
+#[inline]
+fn time_of(times: &Slot<'_>, row: usize) -> Time {
+    Time::from_ns(i64::from_le_bytes(times.number(row)))
 }
 
 fn wire_rule(graph: u32, column: u32, id: String, rule: Rule) -> wire::AlertRule {

@@ -27,16 +27,16 @@ impl Names {
 
     /// The number of a name.
     #[inline]
-    pub(super) fn find(&mut self, name: &str) -> Option<u32> {
-        let place = place(name.as_bytes());
+    pub(super) fn find(&mut self, name: &[u8]) -> Option<u32> {
+        let place = place(name);
         match self.recent.get(place) {
-            Some(&number) if self.names.get(number as usize).is_some_and(|known| known == name) => Some(number),
+            Some(&number) if self.names.get(number as usize).is_some_and(|known| is_same(known.as_bytes(), name)) => Some(number),
             _ => self.search(name, place),
         }
     }
 
     #[inline(never)]
-    fn search(&mut self, name: &str, place: usize) -> Option<u32> {
+    fn search(&mut self, name: &[u8], place: usize) -> Option<u32> {
         let number = self.sorted_place(name).ok().map(|at| self.sorted[at])?;
         if self.recent.is_empty() {
             self.recent.resize(RECENT, NOTHING);
@@ -48,15 +48,28 @@ impl Names {
     /// Adds a name that is not there, and answers its number.
     pub(super) fn add(&mut self, name: &str) -> u32 {
         let number = self.names.len() as u32;
-        if let Err(at) = self.sorted_place(name) {
+        if let Err(at) = self.sorted_place(name.as_bytes()) {
             self.sorted.insert(at, number);
             self.names.push(name.to_owned());
         }
         number
     }
 
-    fn sorted_place(&self, name: &str) -> Result<usize, usize> {
-        self.sorted.binary_search_by(|&number| self.get(number).cmp(name))
+    fn sorted_place(&self, name: &[u8]) -> Result<usize, usize> {
+        self.sorted.binary_search_by(|&number| self.get(number).as_bytes().cmp(name))
+    }
+}
+
+/// Whether two names are the same, eight bytes at a time: WebAssembly's own comparison looks at each byte.
+#[inline]
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let same = |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one) == u64::from_le_bytes(*other);
+    match (one.last_chunk(), other.last_chunk()) {
+        (Some(one_end), Some(other_end)) => same((one_end, other_end)) && one.as_chunks().0.iter().zip(other.as_chunks().0).all(same),
+        _ => one.iter().zip(other).all(|(one, other)| one == other),
     }
 }
 
@@ -81,14 +94,28 @@ mod tests {
         let all: Vec<String> =
             (0..1_000).map(|number| format!("GET /v1/{number}/status HTTP/1.1")).chain(["".into(), "a".into()]).collect();
         for (number, name) in (0..).zip(&all) {
-            assert_eq!(names.find(name), None);
+            assert_eq!(names.find(name.as_bytes()), None);
             assert_eq!(names.add(name), number);
         }
         for turn in 0..2 {
             for (number, name) in (0..).zip(&all) {
-                assert_eq!((names.find(name), names.get(number)), (Some(number), &name[..]), "turn {turn}");
+                assert_eq!((names.find(name.as_bytes()), names.get(number)), (Some(number), &name[..]), "turn {turn}");
             }
         }
-        assert_eq!((names.find("GET /v1/1000/status HTTP/1.1"), names.len()), (None, 1_002));
+        assert_eq!((names.find(b"GET /v1/1000/status HTTP/1.1"), names.len()), (None, 1_002));
+    }
+
+    #[test]
+    fn names_are_the_same_byte_for_byte() {
+        let text: Vec<u8> = (0..40).collect();
+        for len in 0..40 {
+            let name = &text[..len];
+            assert!(is_same(name, &name.to_vec()) && !is_same(name, &text[..len + 1]));
+            for at in 0..len {
+                let mut other = name.to_vec();
+                other[at] ^= 0x80;
+                assert!(!is_same(name, &other), "byte {at} of {len}");
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::subscription::Column;
 use crate::wire;
 
 pub(crate) use layout::LayoutError;
-use layout::Slot;
+pub(crate) use layout::Slot;
 pub use scalar::{Boolean, Bytes, Float64, Int64, Json, Scalar, Text, Timestamp};
 
 /// The rows of one call, all from one partition.
@@ -57,7 +57,7 @@ impl<'b> Rows<'b> {
     }
 
     #[inline]
-    fn slot<S, R>(&self, column: Column<S, R>) -> &Slot<'b> {
+    pub(crate) fn slot<S, R>(&self, column: Column<S, R>) -> &Slot<'b> {
         self.slots.get(column.index as usize).unwrap_or(&Slot::EMPTY)
     }
 }
