@@ -7,7 +7,7 @@
 use std::borrow::Borrow;
 use tidemill_json::value;
 use tidemill_message::{FieldNames, FieldRef, MessageRef};
-use tidemill_runtime::{ColumnKind, ColumnRequest, ColumnsBuilder, Shape};
+use tidemill_runtime::{CellRef, ColumnKind, ColumnRequest, ColumnsBuilder, Shape};
 
 /// Where the values of a column come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +157,16 @@ impl ColumnPlan {
         self.pointers.iter().any(String::is_empty)
     }
 
+    /// Where the cells of each column come from, and their kinds.
+    pub fn sources(&self) -> impl Iterator<Item = (&ColumnSource, ColumnKind)> {
+        self.columns.iter().map(|column| (&column.source, column.kind))
+    }
+
+    /// The numbers of the columns that are required.
+    pub fn required(&self) -> impl Iterator<Item = usize> {
+        self.columns.iter().enumerate().filter_map(|(at, column)| column.required.then_some(at))
+    }
+
     /// The place of each column's field among `names`, which gets those that are new; `usize::MAX` of a column that is no field.
     pub fn field_places(&self, names: &mut FieldNames) -> Vec<usize> {
         let place = |column: &PlannedColumn| match &column.source {
@@ -196,7 +206,10 @@ impl ColumnPlan {
         for (at, column) in self.columns.iter().enumerate() {
             match &column.source {
                 ColumnSource::Header(header) => fill_header(builder, at, column.kind, *header, message, scratch),
-                ColumnSource::Field(name) => fill_field(builder, at, column.kind, field(at, name).as_ref().map(Borrow::borrow)),
+                ColumnSource::Field(name) => {
+                    let field = field(at, name);
+                    fill_cell(builder, at, field.as_ref().map_or(CellRef::Null, |field| field_cell(field.borrow(), column.kind)));
+                }
                 ColumnSource::Document(pointer) => column.fill_from_document(builder, at, document, *pointer, scratch),
             }
             if column.required && !builder.has_value(at) {
@@ -274,47 +287,73 @@ fn fill_header(
     message: &MessageRef<'_>,
     scratch: &mut FillScratch,
 ) {
+    if is_written_out(header, kind) {
+        scratch.text.clear();
+        write_uuid(message.uuid(), &mut scratch.text);
+        return builder.bytes(at, Some(&scratch.text));
+    }
+    fill_cell(builder, at, header_cell(header, kind, message));
+}
+
+/// Whether a header's cell is not in the message as it is.
+pub fn is_written_out(header: Header, kind: ColumnKind) -> bool {
+    header == Header::Uuid && kind == ColumnKind::Text
+}
+
+#[inline]
+fn fill_cell(builder: &mut ColumnsBuilder, at: usize, cell: CellRef<'_>) {
+    match cell {
+        CellRef::Null => {}
+        CellRef::Int64(value) => builder.int64(at, Some(value)),
+        CellRef::Float64(value) => builder.float64(at, Some(value)),
+        CellRef::Boolean(value) => builder.boolean(at, Some(value)),
+        CellRef::Bytes(value) => builder.bytes(at, Some(value)),
+    }
+}
+
+/// A header as a cell of a column of this kind; null where it is of another, or is [written out](is_written_out).
+#[inline]
+pub fn header_cell<'m>(header: Header, kind: ColumnKind, message: &MessageRef<'m>) -> CellRef<'m> {
     match header {
-        Header::Timestamp => fill_integer(builder, at, kind, Some(message.timestamp())),
-        Header::Severity => fill_integer(builder, at, kind, Some(i64::from(message.severity()))),
-        Header::Pid => fill_integer(builder, at, kind, message.pid().map(i64::from)),
-        Header::Uuid if kind == ColumnKind::Text => {
-            scratch.text.clear();
-            write_uuid(message.uuid(), &mut scratch.text);
-            builder.bytes(at, Some(&scratch.text));
-        }
-        Header::Uuid => fill_bytes(builder, at, kind, Some(message.uuid())),
-        Header::Type => fill_bytes(builder, at, kind, message.type_()),
-        Header::Logger => fill_bytes(builder, at, kind, message.logger()),
-        Header::Hostname => fill_bytes(builder, at, kind, message.hostname()),
-        Header::Payload => fill_bytes(builder, at, kind, message.payload()),
-        Header::EnvVersion => fill_bytes(builder, at, kind, message.env_version()),
+        Header::Timestamp => integer_cell(kind, Some(message.timestamp())),
+        Header::Severity => integer_cell(kind, Some(i64::from(message.severity()))),
+        Header::Pid => integer_cell(kind, message.pid().map(i64::from)),
+        Header::Uuid if kind == ColumnKind::Text => CellRef::Null,
+        Header::Uuid => bytes_cell(kind, Some(message.uuid())),
+        Header::Type => bytes_cell(kind, message.type_()),
+        Header::Logger => bytes_cell(kind, message.logger()),
+        Header::Hostname => bytes_cell(kind, message.hostname()),
+        Header::Payload => bytes_cell(kind, message.payload()),
+        Header::EnvVersion => bytes_cell(kind, message.env_version()),
     }
 }
 
-fn fill_integer(builder: &mut ColumnsBuilder, at: usize, kind: ColumnKind, value: Option<i64>) {
+#[inline]
+fn integer_cell<'m>(kind: ColumnKind, value: Option<i64>) -> CellRef<'m> {
+    match (kind, value) {
+        (ColumnKind::Int64, Some(value)) => CellRef::Int64(value),
+        (ColumnKind::Float64, Some(value)) => CellRef::Float64(value as f64),
+        _ => CellRef::Null,
+    }
+}
+
+#[inline]
+fn bytes_cell(kind: ColumnKind, value: Option<&[u8]>) -> CellRef<'_> {
+    match (kind, value) {
+        (ColumnKind::Text | ColumnKind::Bytes, Some(value)) => CellRef::Bytes(value),
+        _ => CellRef::Null,
+    }
+}
+
+/// A field's first value as a cell of a column of this kind; json only from a field whose representation says so.
+#[inline]
+pub fn field_cell<'m>(field: &FieldRef<'m>, kind: ColumnKind) -> CellRef<'m> {
     match kind {
-        ColumnKind::Int64 => builder.int64(at, value),
-        ColumnKind::Float64 => builder.float64(at, value.map(|value| value as f64)),
-        _ => {}
-    }
-}
-
-fn fill_bytes(builder: &mut ColumnsBuilder, at: usize, kind: ColumnKind, value: Option<&[u8]>) {
-    if matches!(kind, ColumnKind::Text | ColumnKind::Bytes) {
-        builder.bytes(at, value);
-    }
-}
-
-/// Fills a cell from a field's first value; json only from a field whose representation says so.
-fn fill_field(builder: &mut ColumnsBuilder, at: usize, kind: ColumnKind, field: Option<&FieldRef<'_>>) {
-    let Some(field) = field else { return };
-    match kind {
-        ColumnKind::Int64 => builder.int64(at, field.integer()),
-        ColumnKind::Float64 => builder.float64(at, field.double()),
-        ColumnKind::Boolean => builder.boolean(at, field.boolean()),
-        ColumnKind::Text | ColumnKind::Bytes => builder.bytes(at, field.bytes()),
-        ColumnKind::Json => builder.bytes(at, field.bytes().filter(|_| field.representation == b"json")),
+        ColumnKind::Int64 => field.integer().map_or(CellRef::Null, CellRef::Int64),
+        ColumnKind::Float64 => field.double().map_or(CellRef::Null, CellRef::Float64),
+        ColumnKind::Boolean => field.boolean().map_or(CellRef::Null, CellRef::Boolean),
+        ColumnKind::Json if field.representation != b"json" => CellRef::Null,
+        ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => field.bytes().map_or(CellRef::Null, CellRef::Bytes),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::columns::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Columns};
 use crate::plan::{ColumnKind, ColumnRequest, Shape};
+use crate::shared::SharedColumn;
 
 /// Collects rows for one plugin. It keeps its memory from batch to batch: in steady state nothing is allocated.
 ///
@@ -81,6 +82,17 @@ impl ColumnsBuilder {
     pub fn finish_row(&mut self) {
         self.rows += 1;
         self.byte_len = self.columns.iter_mut().map(Column::finish_row).sum();
+    }
+
+    /// Appends rows of shared columns as if each of their cells had been pushed: `rows` are their places, `numbers` the column's
+    /// place among `shared` for each column of the plan. All columns of the plan are of shape one and of the kinds of theirs; no
+    /// row is begun.
+    pub fn gather(&mut self, shared: &[SharedColumn<'_>], numbers: &[usize], rows: &[u16]) {
+        for (column, number) in self.columns.iter_mut().zip(numbers) {
+            column.gather(&shared[*number], rows);
+        }
+        self.rows += rows.len() as u32;
+        self.byte_len = self.columns.iter().map(|column| column.cells.byte_len() + column.rows).sum();
     }
 
     /// Takes back the cells of the row begun.
@@ -266,6 +278,28 @@ impl Column {
         self.cells.byte_len() + self.rows + 4 * (self.rows + 1) + keys
     }
 
+    fn gather(&mut self, shared: &SharedColumn<'_>, rows: &[u16]) {
+        debug_assert!(self.kind == shared.kind && self.shape == Shape::One && self.valid.len() == self.rows);
+        let data = &mut self.cells.data;
+        match self.kind {
+            ColumnKind::Int64 | ColumnKind::Float64 => {
+                let begin = data.len();
+                data.resize(begin + 8 * rows.len(), 0);
+                let cells = data[begin..].as_chunks_mut().0;
+                cells.iter_mut().zip(rows).for_each(|(cell, row)| *cell = shared.numbers[usize::from(*row)]);
+            }
+            ColumnKind::Boolean => data.extend(rows.iter().map(|row| shared.bits[usize::from(*row)])),
+            ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => {
+                rows.iter().for_each(|row| self.cells.push(shared.bytes[usize::from(*row)]));
+            }
+        }
+        self.rows += rows.len();
+        match shared.has_null {
+            true => self.valid.extend(rows.iter().map(|row| shared.valid[usize::from(*row)])),
+            false => self.valid.resize(self.rows, 1),
+        }
+    }
+
     fn abandon_row(&mut self) {
         let cells = if self.shape == Shape::One { self.rows } else { self.ends.last().map_or(0, |end| *end as usize) };
         self.cells.truncate(cells);
@@ -305,7 +339,7 @@ impl Column {
 
 /// Nearly all text is ASCII, and short: a check of its own is quicker than the general one's beginning.
 #[inline]
-fn is_utf8(bytes: &[u8]) -> bool {
+pub(crate) fn is_utf8(bytes: &[u8]) -> bool {
     bytes.is_ascii() || simdutf8::basic::from_utf8(bytes).is_ok()
 }
 

@@ -116,3 +116,50 @@ fn recycled_lists_are_used_again() {
     assert_eq!(second, before);
     assert_eq!(second.arena.as_ptr(), arena);
 }
+
+#[test]
+fn rows_of_shared_columns_are_as_if_they_were_pushed() {
+    use crate::shared::{CellRef, SharedColumn};
+    use ColumnKind::*;
+    let kinds = [Int64, Float64, Boolean, Text, Bytes, Json, Int64];
+    let texts: Vec<Vec<u8>> =
+        (0..40_u8).map(|row| if row == 7 { vec![0xff, b'a'] } else { vec![b'a' + row % 26; usize::from(row % 11)] }).collect();
+    let cell = |row: usize, at: usize| match kinds[at] {
+        _ if (row + at) % 5 == 0 && at < 6 => CellRef::Null,
+        Int64 if row == 9 => CellRef::Float64(0.5),
+        Int64 => CellRef::Int64(row as i64 - 20),
+        Float64 => CellRef::Float64(row as f64 / 3.0),
+        Boolean => CellRef::Boolean(row % 3 == 0),
+        _ => CellRef::Bytes(&texts[row]),
+    };
+    let mut shared: Vec<_> = kinds.into_iter().rev().map(SharedColumn::new).collect();
+    let numbers: Vec<_> = (0..kinds.len()).rev().collect();
+    let requests: Vec<_> = kinds.iter().map(|kind| request(*kind, Shape::One)).collect();
+    let (mut gathered, mut pushed) = (ColumnsBuilder::new(&requests), ColumnsBuilder::new(&requests));
+    for _ in 0..2 {
+        shared.iter_mut().for_each(SharedColumn::clear);
+        for row in 0..texts.len() {
+            (0..kinds.len()).for_each(|at| shared[numbers[at]].push(cell(row, at)));
+        }
+        let picks: [&[u16]; 3] = [&[0, 7, 9, 10], &[], &(11..40).collect::<Vec<_>>()];
+        for pick in picks {
+            gathered.gather(&shared, &numbers, pick);
+            for row in pick.iter().map(|row| usize::from(*row)) {
+                for at in 0..kinds.len() {
+                    match cell(row, at) {
+                        CellRef::Null => {}
+                        CellRef::Int64(value) => pushed.int64(at, Some(value)),
+                        CellRef::Float64(value) => pushed.float64(at, Some(value)),
+                        CellRef::Boolean(value) => pushed.boolean(at, Some(value)),
+                        CellRef::Bytes(value) => pushed.bytes(at, Some(value)),
+                    }
+                }
+                pushed.finish_row();
+            }
+            assert_eq!((gathered.rows(), gathered.byte_len()), (pushed.rows(), pushed.byte_len()));
+        }
+        let columns = gathered.take();
+        assert_eq!((columns.byte_len(), &columns), (columns.byte_len(), &pushed.take()));
+    }
+    assert!(shared[numbers[3]].has_null() && !shared[numbers[3]].is_valid(7) && shared[numbers[3]].is_valid(8), "not UTF-8");
+}

@@ -30,6 +30,7 @@ mod plan_check;
 mod plugin;
 mod report;
 mod runtime;
+mod shared;
 mod store;
 
 pub use admission::{Arithmetic, Available, Demand, HOST_BYTES_PER_INSTANCE, MAPPINGS_PER_INSTANCE, MAPPINGS_RESERVED, Refusal, admission};
@@ -47,3 +48,4 @@ pub use plan::{ColumnKind, ColumnRequest, Fate, Field, Kind, Plan, Scope, Sectio
 pub use plugin::Plugin;
 pub use report::{CallReport, Level, LogLine, Metric};
 pub use runtime::{COMPONENT_BYTES_MAX, Runtime, RuntimeError, RuntimeOptions, compile};
+pub use shared::{CellRef, SharedColumn};

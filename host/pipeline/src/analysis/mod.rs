@@ -3,6 +3,7 @@
 //!
 //! [`Driver`] makes the steps, [`PluginsWork`] reads messages and feeds the slots, a slot is a plugin in a partition.
 
+mod block;
 mod call;
 mod document;
 mod driver;

@@ -33,6 +33,19 @@ pub struct Row {
     value: (u32, u32),
 }
 
+impl Row {
+    /// A row of what was fetched with it, the first chunk of what it is put into.
+    pub fn new(fed: &Fed<'_>) -> Self {
+        let Fed { offset, timestamp_ns, watermark_ms, chunk, key, value } = *fed;
+        Self { offset, timestamp_ns, watermark_ms, chunk: 0, key: span(chunk, key), value: span(chunk, value) }
+    }
+
+    /// Bytes of its record's value.
+    pub fn value_len(&self) -> usize {
+        (self.value.1 - self.value.0) as usize
+    }
+}
+
 /// See the module. Fetched bytes are shared by all rows that lie in them: counting a reference for each row costs more than
 /// the row itself.
 #[derive(Clone, Debug, Default)]
@@ -44,12 +57,27 @@ pub struct Rows {
 impl Rows {
     /// Appends a row.
     pub fn push(&mut self, fed: &Fed<'_>) {
-        let Fed { offset, timestamp_ns, watermark_ms, chunk, key, value } = *fed;
+        let chunk = self.chunk(fed.chunk);
+        self.list.push(Row { chunk, ..Row::new(fed) });
+    }
+
+    /// Appends those of `rows` that `places` names, all of one chunk; none of their times is before `watermark_ms`. Answers the bytes
+    /// of their values.
+    pub fn extend(&mut self, chunk: &Bytes, rows: &[Row], places: &[u16], watermark_ms: i64) -> usize {
+        let (chunk, begin) = (self.chunk(chunk), self.list.len());
+        self.list.extend(places.iter().map(|place| {
+            let row = rows[usize::from(*place)];
+            Row { chunk, watermark_ms: row.watermark_ms.max(watermark_ms), ..row }
+        }));
+        self.list[begin..].iter().map(Row::value_len).sum()
+    }
+
+    /// The number of a chunk, which is appended unless it is the last one.
+    fn chunk(&mut self, chunk: &Bytes) -> u32 {
         if self.chunks.last().is_none_or(|last| last.as_ptr() != chunk.as_ptr() || last.len() != chunk.len()) {
             self.chunks.push(chunk.clone());
         }
-        let (key, value) = (span(chunk, key), span(chunk, value));
-        self.list.push(Row { offset, timestamp_ns, watermark_ms, chunk: self.chunks.len() as u32 - 1, key, value });
+        self.chunks.len() as u32 - 1
     }
 
     /// In the order of the partition.
@@ -79,7 +107,7 @@ impl Rows {
 
     /// Bytes of all values.
     pub fn value_bytes(&self) -> usize {
-        self.list.iter().map(|row| (row.value.1 - row.value.0) as usize).sum()
+        self.list.iter().map(Row::value_len).sum()
     }
 
     /// Forgets the rows, keeps the memory.

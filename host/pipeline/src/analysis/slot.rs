@@ -5,6 +5,7 @@
 //! up. Its position is its own, in its own checkpoint; only its own lag grows.
 
 use super::{
+    block::Block,
     emit::Numbering,
     guest::Guest,
     rows::{Fed, Rows},
@@ -20,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tidemill_bus::{Reader, TopicPartition};
-use tidemill_runtime::{Batch, Columns, ColumnsBuilder};
+use tidemill_runtime::{BATCH_BYTES_MAX, Batch, Columns, ColumnsBuilder};
 
 /// Bytes of records that wait for a slot before it is detached: about a second of main pings of one partition.
 pub const QUEUE_BYTES_MAX: usize = 32 << 20;
@@ -222,6 +223,40 @@ impl Slot {
         self.rows_since.get_or_insert(now);
         // What was fetched before may be newer: the row's time is that of all rows up to it, however they were fetched.
         self.rows.push(&Fed { watermark_ms: self.watermark_ms.unwrap_or(row.watermark_ms), ..*row });
+        self.cut_full();
+    }
+
+    /// Whether it takes its rows from blocks: it asks for headers and fields only, and no tick may lie between two rows.
+    pub fn takes_blocks(&self) -> bool {
+        self.spec.shared.is_some() && self.tick_ms.is_none()
+    }
+
+    /// Gives the slot those rows of a block that its matcher selects, as [`Slot::feed`] would one by one.
+    pub fn feed_block(&mut self, block: &Block<'_>, selected: &[u16], now: Duration) {
+        let offset_of = |place: &u16| block.rows()[usize::from(*place)].offset;
+        let selected = &selected[selected.partition_point(|place| offset_of(place) < self.fed)..];
+        let spec = Arc::clone(&self.spec);
+        let (Some(last), Some(columns)) = (selected.last(), &spec.shared) else { return };
+        let complete = block.complete(selected, columns);
+        let mut left = complete.as_deref().unwrap_or(selected);
+        while !left.is_empty() {
+            let rows_max = self.rows_max.saturating_sub(self.builder.rows()) as usize;
+            let room = block.rows_within(BATCH_BYTES_MAX.saturating_sub(self.builder.byte_len()), columns).min(rows_max);
+            let (part, rest) = left.split_at(room.clamp(1, left.len()));
+            self.builder.gather(block.columns(), &columns.numbers, part);
+            // What was fetched before may be newer: a row's time is that of all rows up to it, however they were fetched.
+            let bytes = self.rows.extend(block.chunk(), block.rows(), part, self.watermark_ms.unwrap_or(i64::MIN));
+            self.queue_bytes += bytes;
+            self.rows_bytes += bytes;
+            self.rows_since.get_or_insert(now);
+            self.cut_full();
+            left = rest;
+        }
+        self.fed = offset_of(last) + 1;
+        self.see(block.rows()[usize::from(*last)].watermark_ms);
+    }
+
+    fn cut_full(&mut self) {
         if self.builder.is_full() || self.builder.rows() >= self.rows_max || self.rows_bytes >= BATCH_RECORD_BYTES_MAX {
             self.cut();
         }

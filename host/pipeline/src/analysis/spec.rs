@@ -1,6 +1,7 @@
 //! The plugins of a stage, ready to be fed: what each asked for, its matcher, and the pointers of all of them together.
 
 use super::{
+    block::{SharedColumns, SharedPlan},
     document::Pointers,
     guest::{Component, Guest},
 };
@@ -63,6 +64,8 @@ pub struct PluginSpec {
     pub pointers: Vec<usize>,
     /// The place of each column's field among those of all plugins; of a column that is none, a place where nothing is.
     pub fields: Vec<usize>,
+    /// Its columns among those that plugins share, where all of them are headers or fields.
+    pub shared: Option<SharedColumns>,
 }
 
 /// What to run: a component and the configured matcher, empty where nothing is narrowed.
@@ -84,6 +87,8 @@ pub struct PluginSet {
     pub pointers: Pointers,
     /// The fields that their matchers and columns name.
     pub fields: FieldNames,
+    /// The columns that they share.
+    pub shared: SharedPlan,
 }
 
 impl PluginSet {
@@ -101,9 +106,13 @@ impl PluginSet {
         }
         let matchers = MatcherSet::new(matchers);
         let mut fields = matchers.field_names().clone();
-        plugins.iter_mut().for_each(|spec| spec.fields = spec.columns.field_places(&mut fields));
+        let mut shared = SharedPlan::default();
+        for spec in &mut plugins {
+            spec.fields = spec.columns.field_places(&mut fields);
+            spec.shared = shared.add(&spec.columns, &spec.fields);
+        }
         let plugins = plugins.into_iter().map(Arc::new).collect();
-        Ok(Self { plugins, matchers, pointers, fields })
+        Ok(Self { plugins, matchers, pointers, fields, shared })
     }
 }
 
@@ -118,7 +127,7 @@ impl PluginSpec {
         let columns = ColumnPlan::new(&plan.subscription.columns).map_err(|error| SpecError::Column { plugin: plugin(), error })?;
         let pointers = columns.pointers().iter().map(|pointer| pointers.add(pointer)).collect();
         let status = live.plugin(component.name(), component.kind().as_str(), component.version());
-        Ok(Self { component: Arc::clone(component), status, plan, columns, pointers, fields: Vec::new() })
+        Ok(Self { component: Arc::clone(component), status, plan, columns, pointers, fields: Vec::new(), shared: None })
     }
 
     /// As configured.

@@ -2,6 +2,7 @@
 //! plugins, feeds the slots, makes their calls in turns, and saves each slot together with what it staged.
 
 use super::{
+    block::{BLOCK_ROWS_MAX, Block},
     call::Context,
     document::{Located, Places},
     driver::Work,
@@ -28,8 +29,6 @@ const QUANTUM: Duration = Duration::from_millis(5);
 const ROUNDS_MAX: Duration = Duration::from_millis(50);
 /// How long the end of a step waits for calls.
 const FINISH_MAX: Duration = Duration::from_millis(200);
-/// Records that are given to the slots before calls are made that became ready.
-const FEED_RECORDS: usize = 512;
 /// Rows of the batches that are collected at a time for all plugins of a partition: about what stays in a core's own cache.
 const COLLECTED_ROWS: u32 = 8_192;
 /// The least rows that a batch is cut at for that.
@@ -75,6 +74,7 @@ pub struct PluginsWork {
     matches: Matches,
     places: Places,
     scratch: FillScratch,
+    feeding: Feeding,
     /// Where the next round begins: a budget that ends a round early is fair in the long run.
     turn: usize,
     /// How long the last batch took to be fed, with the calls that were made meanwhile: that much less is left for calls after it.
@@ -82,16 +82,60 @@ pub struct PluginsWork {
     rows_max: u32,
 }
 
+/// How the slots of a partition are fed, and memory for it.
+#[derive(Default)]
+struct Feeding {
+    /// Those that are given each row at once.
+    by_row: Vec<usize>,
+    /// Those that take their rows from blocks.
+    by_block: Vec<usize>,
+    /// The rows of the block that each slot's matcher selects.
+    selected: Vec<Vec<u16>>,
+}
+
+impl Feeding {
+    fn begin(&mut self, slots: &[Slot], wanted: impl Fn(usize, &Slot) -> bool) {
+        let Self { by_row, by_block, selected } = self;
+        by_row.clear();
+        by_block.clear();
+        selected.resize_with(slots.len(), Vec::new);
+        for (number, slot) in slots.iter().enumerate().filter(|(number, slot)| wanted(*number, slot)) {
+            if slot.takes_blocks() { by_block.push(number) } else { by_row.push(number) }
+        }
+    }
+
+    /// Whether a slot that takes blocks wants the message.
+    fn selects(&self, matches: &Matches) -> bool {
+        self.by_block.iter().any(|number| matches.contains(*number))
+    }
+
+    fn select(&mut self, matches: &Matches, place: u16) {
+        for number in &self.by_block {
+            if matches.contains(*number) {
+                self.selected[*number].push(place);
+            }
+        }
+    }
+
+    fn feed(&mut self, slots: &mut [Slot], block: &mut Block<'_>, now: Duration) {
+        for number in &self.by_block {
+            slots[*number].feed_block(block, &self.selected[*number], now);
+            self.selected[*number].clear();
+        }
+        block.clear();
+    }
+}
+
 impl PluginsWork {
     /// A worker that owns nothing yet.
     pub fn new(parts: PluginsParts) -> Self {
         let (partitions, pool) = (BTreeMap::new(), BTreeMap::new());
-        let (matches, places, scratch) = (Matches::new(), Places::default(), FillScratch::default());
+        let (matches, places, scratch, feeding) = (Matches::new(), Places::default(), FillScratch::default(), Feeding::default());
         let plugins = u32::try_from(parts.set.plugins.len()).unwrap_or(u32::MAX).max(1);
         // A delivery a batch costs more than what the cache saves.
         let is_output = parts.set.plugins.iter().any(|spec| spec.component.kind() == Kind::Output);
         let rows_max = if is_output { u32::MAX } else { (COLLECTED_ROWS / plugins).max(BATCH_ROWS_MIN) };
-        Self { parts, partitions, pool, matches, places, scratch, turn: 0, fed_for: Duration::ZERO, rows_max }
+        Self { parts, partitions, pool, matches, places, scratch, feeding, turn: 0, fed_for: Duration::ZERO, rows_max }
     }
 
     /// Batches of partitions that are assigned from now on have at most so many rows: what plugins find does not depend on it.
@@ -145,10 +189,11 @@ impl PluginsWork {
         wanted: impl Fn(usize, &Slot) -> bool,
     ) {
         let now = self.now();
-        let Self { parts, partitions, matches, places, scratch, .. } = self;
+        let Self { parts, partitions, matches, places, scratch, feeding, .. } = self;
         let Some(partition) = partitions.get_mut(&batch.partition) else { return };
-        let PluginSet { fields, matchers, pointers, .. } = &parts.set;
-        let mut found = FoundFields::default();
+        let PluginSet { fields, matchers, pointers, shared, .. } = &parts.set;
+        feeding.begin(&partition.slots, wanted);
+        let (mut found, mut block) = (FoundFields::default(), Block::new(shared, &batch.bytes));
         for (offset, record) in records {
             let Ok(message) = MessageRef::parse_with(record.value, fields, &mut found) else {
                 tracing::error!(
@@ -161,13 +206,23 @@ impl PluginsWork {
             };
             *watermark_ms = (*watermark_ms).max(message.timestamp().div_euclid(1_000_000));
             matchers.matches_found(&message, &found, matches);
+            let timestamp_ns = message.timestamp();
+            let row = Fed { offset, timestamp_ns, watermark_ms: *watermark_ms, chunk: &batch.bytes, key: record.key, value: record.value };
+            if feeding.selects(matches) {
+                feeding.select(matches, block.push(&row, &message, &found));
+                if block.is_full() {
+                    feeding.feed(&mut partition.slots, &mut block, now);
+                }
+            }
+            if feeding.by_row.is_empty() {
+                continue;
+            }
             // Where no plugin asks for a part of the document, nobody looks for its index.
             let index = if pointers.is_empty() { None } else { record.header("tm-idx") };
             let document = Located::new(pointers, &message, found.json(), index, places);
-            let timestamp_ns = message.timestamp();
-            let row = Fed { offset, timestamp_ns, watermark_ms: *watermark_ms, chunk: &batch.bytes, key: record.key, value: record.value };
-            for (number, slot) in partition.slots.iter_mut().enumerate() {
-                if (matches.contains(number) || slot.wants_time()) && wanted(number, slot) {
+            for number in feeding.by_row.iter().copied() {
+                let slot = &mut partition.slots[number];
+                if matches.contains(number) || slot.wants_time() {
                     slot.feed(&row, now, |spec, builder| {
                         let field = |column: usize, _: &str| found.get(spec.fields[column]);
                         let document = &document.of_plugin(&spec.pointers);
@@ -176,6 +231,7 @@ impl PluginsWork {
                 }
             }
         }
+        feeding.feed(&mut partition.slots, &mut block, now);
     }
 
     /// The slots that `wanted` names have seen the batch, also its records that are no messages, or that no matcher selects.
@@ -192,12 +248,12 @@ impl PluginsWork {
     fn feed_joined(&mut self, batch: &FetchedBatch) {
         let began = self.now();
         let (mut records, mut watermark_ms) = (batch.iter(), i64::MIN);
-        for fed in (0..batch.offsets.len()).step_by(FEED_RECORDS) {
+        for fed in (0..batch.offsets.len()).step_by(BLOCK_ROWS_MAX) {
             let left = ROUNDS_MAX.saturating_sub(self.now().saturating_sub(began));
             if fed > 0 && !left.is_zero() {
                 self.make_calls(left, false);
             }
-            self.feed(batch, records.by_ref().take(FEED_RECORDS), &mut watermark_ms, |_, slot| slot.joined);
+            self.feed(batch, records.by_ref().take(BLOCK_ROWS_MAX), &mut watermark_ms, |_, slot| slot.joined);
         }
         self.pass(batch, watermark_ms, |_, slot| slot.joined);
         self.fed_for = self.now().saturating_sub(began);

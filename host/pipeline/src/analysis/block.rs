@@ -1,0 +1,237 @@
+//! Headers and fields of some messages as columns: read once for all plugins, each of which then takes the rows that its matcher
+//! selects. Reading a message for each plugin anew costs more than most plugins do with it.
+
+use super::rows::{Fed, Row};
+use crate::columns::{ColumnPlan, ColumnSource, Header, field_cell, header_cell, is_written_out};
+use bytes::Bytes;
+use tidemill_message::{FoundFields, MessageRef};
+use tidemill_runtime::{CellRef, ColumnKind, SharedColumn};
+
+/// Messages of a block: their columns stay in a core's own cache.
+pub const BLOCK_ROWS_MAX: usize = 512;
+
+/// The columns that plugins share, each once.
+#[derive(Debug, Default)]
+pub struct SharedPlan {
+    columns: Vec<(Source, ColumnKind)>,
+}
+
+/// Where a shared column's cells come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Header(Header),
+    /// The field of the name at this place.
+    Field(usize),
+}
+
+/// A plugin's columns among the shared ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedColumns {
+    /// For each of its columns the number of the shared one.
+    pub numbers: Vec<usize>,
+    /// Those that a row needs.
+    required: Vec<usize>,
+    /// How many of its cells are bytes of the message.
+    texts: usize,
+}
+
+impl SharedPlan {
+    /// Adds the columns of a plugin, whose fields have these places. `None` for a plugin that asks for parts of the document: it is
+    /// given its rows one by one.
+    pub fn add(&mut self, plan: &ColumnPlan, fields: &[usize]) -> Option<SharedColumns> {
+        let sources = plan.sources().zip(fields).map(|((source, kind), place)| match source {
+            ColumnSource::Header(header) => (!is_written_out(*header, kind)).then_some((Source::Header(*header), kind)),
+            ColumnSource::Field(_) => Some((Source::Field(*place), kind)),
+            ColumnSource::Document(_) => None,
+        });
+        let sources = sources.collect::<Option<Vec<_>>>()?;
+        let numbers: Vec<_> = sources.iter().map(|column| self.number(*column)).collect();
+        let texts = sources.iter().filter(|(_, kind)| kind.is_in_arena()).count();
+        Some(SharedColumns { required: plan.required().map(|at| numbers[at]).collect(), numbers, texts })
+    }
+
+    fn number(&mut self, column: (Source, ColumnKind)) -> usize {
+        self.columns.iter().position(|known| *known == column).unwrap_or_else(|| {
+            self.columns.push(column);
+            self.columns.len() - 1
+        })
+    }
+}
+
+/// See the module.
+pub struct Block<'m> {
+    plan: &'m SharedPlan,
+    columns: Vec<SharedColumn<'m>>,
+    chunk: &'m Bytes,
+    rows: Vec<Row>,
+    value_bytes_max: usize,
+}
+
+impl<'m> Block<'m> {
+    /// An empty block of messages that lie in what was fetched.
+    pub fn new(plan: &'m SharedPlan, chunk: &'m Bytes) -> Self {
+        let columns = plan.columns.iter().map(|(_, kind)| SharedColumn::new(*kind)).collect();
+        Self { plan, columns, chunk, rows: Vec::new(), value_bytes_max: 0 }
+    }
+
+    /// Appends a message and answers its place.
+    pub fn push(&mut self, fed: &Fed<'m>, message: &MessageRef<'m>, found: &FoundFields<'m>) -> u16 {
+        for (column, (source, kind)) in self.columns.iter_mut().zip(&self.plan.columns) {
+            column.push(match source {
+                Source::Header(header) => header_cell(*header, *kind, message),
+                Source::Field(place) => found.get(*place).map_or(CellRef::Null, |field| field_cell(field, *kind)),
+            });
+        }
+        self.value_bytes_max = self.value_bytes_max.max(fed.value.len());
+        self.rows.push(Row::new(fed));
+        self.rows.len() as u16 - 1
+    }
+
+    /// Whether it has to be worked on before more is pushed.
+    pub fn is_full(&self) -> bool {
+        self.rows.len() >= BLOCK_ROWS_MAX
+    }
+
+    /// Forgets the messages, keeps the memory.
+    pub fn clear(&mut self) {
+        self.columns.iter_mut().for_each(SharedColumn::clear);
+        self.rows.clear();
+        self.value_bytes_max = 0;
+    }
+
+    /// The shared columns.
+    pub fn columns(&self) -> &[SharedColumn<'m>] {
+        &self.columns
+    }
+
+    /// What the messages lie in.
+    pub fn chunk(&self) -> &'m Bytes {
+        self.chunk
+    }
+
+    /// The messages as rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// How many rows of a plugin surely fit into so many bytes.
+    pub fn rows_within(&self, bytes: usize, columns: &SharedColumns) -> usize {
+        let fixed = 9 * columns.numbers.len();
+        bytes / (fixed + self.value_bytes_max * columns.texts.max(1)).max(1)
+    }
+
+    /// Those of the rows that have every value that the plugin requires; `None` for all of them.
+    pub fn complete(&self, rows: &[u16], columns: &SharedColumns) -> Option<Vec<u16>> {
+        let lacking: Vec<_> = columns.required.iter().map(|number| &self.columns[*number]).filter(|column| column.has_null()).collect();
+        let is_complete = |row: &&u16| lacking.iter().all(|column| column.is_valid(usize::from(**row)));
+        (!lacking.is_empty()).then(|| rows.iter().filter(is_complete).copied().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::{Document, FillScratch};
+    use tidemill_message::{FieldNames, MessageWriter};
+    use tidemill_runtime::{ColumnRequest, Columns, ColumnsBuilder, Shape};
+
+    struct NoDocument;
+
+    impl Document for NoDocument {
+        fn value(&self, _: usize) -> Option<&[u8]> {
+            None
+        }
+
+        fn each(&self, _: usize, _: &mut dyn FnMut(&[u8])) {}
+    }
+
+    const PATHS: [&str; 16] = [
+        "Timestamp",
+        "Type",
+        "Logger",
+        "Hostname",
+        "Uuid",
+        "Payload",
+        "EnvVersion",
+        "Severity",
+        "Pid",
+        "Fields[text]",
+        "Fields[raw]",
+        "Fields[doc]",
+        "Fields[integer]",
+        "Fields[double]",
+        "Fields[flag]",
+        "Fields[nowhere]",
+    ];
+
+    fn request(path: &str, kind: ColumnKind, required: bool) -> ColumnRequest {
+        ColumnRequest { path: path.to_owned(), kind, shape: Shape::One, required }
+    }
+
+    fn message(number: i64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = MessageWriter::new(&mut bytes, &[number as u8; 16], number * 1_000_000_007 - 5);
+        if number % 3 != 0 {
+            writer.type_(b"kind").logger(b"logger \xc3\xa9");
+        }
+        if number % 4 != 0 {
+            writer.field_string("text", if number % 8 == 1 { b"\xff" } else { b"words" }).field_integer("integer", "", number - 9);
+            writer.field_double("double", "", number as f64 / 7.0).field_bool("flag", number % 2 == 0);
+        }
+        writer.field_bytes("raw", "", b"\xfe\xff").field_bytes("doc", if number % 5 == 0 { "text" } else { "json" }, b"{}");
+        bytes
+    }
+
+    /// The columns that a plugin gets of all messages, and of which.
+    fn both_ways(requests: &[ColumnRequest]) -> Option<[(Columns, Vec<u16>); 2]> {
+        let plan = ColumnPlan::new(requests).expect("a plan");
+        let (mut names, mut shared) = (FieldNames::default(), SharedPlan::default());
+        // Another plugin's columns come first, and some of them are the same.
+        let other = ColumnPlan::new(&[request("Fields[text]", ColumnKind::Text, true), request("Pid", ColumnKind::Int64, false)]);
+        let other = other.expect("a plan");
+        shared.add(&other, &other.field_places(&mut names)).expect("shared");
+        let fields = plan.field_places(&mut names);
+        let columns = shared.add(&plan, &fields)?;
+        let messages: Vec<_> = (0..40).map(message).collect();
+        let chunk = Bytes::new();
+        let (mut block, mut found) = (Block::new(&shared, &chunk), FoundFields::default());
+        let (mut gathered, mut filled) = (ColumnsBuilder::new(requests), ColumnsBuilder::new(requests));
+        let mut filled_rows = Vec::new();
+        for (number, bytes) in (0_u16..).zip(&messages) {
+            let message = MessageRef::parse_with(bytes, &names, &mut found).expect("a message");
+            let fed = Fed { offset: 0, timestamp_ns: 0, watermark_ms: 0, chunk: &chunk, key: &[], value: bytes };
+            assert_eq!(block.push(&fed, &message, &found), number);
+            let field = |column: usize, _: &str| found.get(fields[column]);
+            if plan.fill_row_with(&message, field, &NoDocument, &mut filled, &mut FillScratch::default()).is_ok() {
+                filled_rows.push(number);
+            }
+        }
+        let all: Vec<_> = (0..messages.len() as u16).collect();
+        let complete = block.complete(&all, &columns).unwrap_or(all);
+        gathered.gather(block.columns(), &columns.numbers, &complete);
+        Some([(gathered.take(), complete), (filled.take(), filled_rows)])
+    }
+
+    #[test]
+    fn rows_of_a_block_are_those_that_are_filled_one_by_one() {
+        use ColumnKind::{Boolean, Bytes, Float64, Int64, Json, Text};
+        let kinds = [Int64, Float64, Boolean, Text, Bytes, Json];
+        let mut alone = 0;
+        for (path, kind) in PATHS.iter().flat_map(|path| kinds.map(|kind| (*path, kind))) {
+            for required in [false, true] {
+                let requests = [request("Timestamp", Int64, true), request(path, kind, required), request("Fields[raw]", Bytes, true)];
+                match both_ways(&requests) {
+                    Some([gathered, filled]) => assert_eq!(gathered, filled, "{path} as {kind:?}, required: {required}"),
+                    None => alone += 1,
+                }
+            }
+        }
+        assert_eq!(alone, 2, "a Uuid as text is written out, so it is not shared");
+    }
+
+    #[test]
+    fn parts_of_the_document_are_not_shared() {
+        assert!(both_ways(&[request("/a", ColumnKind::Int64, false)]).is_none());
+        assert!(both_ways(&[]).is_some_and(|[gathered, filled]| gathered.1 == filled.1));
+    }
+}
