@@ -2,7 +2,7 @@
 
 use super::{
     errors::{logs, meaning},
-    handles::TopicHandles,
+    handles::{TopicHandle, TopicHandles},
     options::KafkaOptions,
     produce,
 };
@@ -118,7 +118,7 @@ impl Publisher {
             }
         };
         let call = Arc::new(Call {
-            topic,
+            topic: Arc::clone(&topic.name),
             partition,
             under_way: AtomicUsize::new(records.count() as usize + 1),
             bytes,
@@ -126,7 +126,7 @@ impl Publisher {
             refused: Mutex::new(None),
             ack: Mutex::new(Some(ack)),
         });
-        running.send(records, &call);
+        running.send(&topic, records, &call);
         if call.is_refused() && running.is_dead() {
             self.replace(&running);
         }
@@ -176,11 +176,12 @@ impl Running {
         Ok(Arc::new(Self { handles: TopicHandles::default(), producer }))
     }
 
-    fn send(&self, records: &RecordBuf, call: &Arc<Call>) {
-        let count = records.count() as usize;
+    #[expect(unsafe_code, reason = "rdkafka 0.39 looks a topic up by its name for each record")]
+    fn send(&self, topic: &TopicHandle, records: &RecordBuf, call: &Arc<Call>) {
+        let (producer, count) = (self.producer.client().native_ptr(), records.count() as usize);
         for (sent, record) in records.iter().enumerate() {
-            let record = produce::record(&call.topic, call.partition, &record, Arc::clone(call));
-            if let Err((error, _)) = self.producer.send(record) {
+            // SAFETY: the producer is this value's, the handle one of its own, and its deliveries are told with calls.
+            if let Err(error) = unsafe { topic.send::<Arc<Call>>(producer, call.partition, &record, Arc::clone(call)) } {
                 call.refuse(&error);
                 return call.done(count - sent);
             }

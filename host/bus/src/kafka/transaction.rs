@@ -3,11 +3,11 @@
 use super::{
     admin,
     checkpoints::Checkpoints,
+    chunks::Piece,
     cluster::{Cluster, MemberId},
     errors::{logs, meaning, of_code, unavailable},
-    handles::TopicHandles,
+    handles::{TopicHandle, TopicHandles},
     options::TRANSACTION_TIMEOUT,
-    produce,
 };
 use crate::{BusError, Step, crash_point};
 use parking_lot::Mutex;
@@ -17,7 +17,7 @@ use rdkafka::{
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaErrorCode as Code},
     message::DeliveryResult,
-    producer::{BaseProducer, BaseRecord, Producer, ProducerContext, PurgeConfig},
+    producer::{BaseProducer, Producer, ProducerContext, PurgeConfig},
 };
 use std::{
     sync::{Arc, mpsc},
@@ -168,38 +168,41 @@ impl Running {
     fn step(&self, cluster: &Cluster, step: &Step, checkpoints: &Checkpoints, deadline: Instant) -> Result<(), Stop> {
         *self.producer.context().0.lock() = None;
         self.producer.begin_transaction().map_err(|error| stop("beginning a step", &error))?;
+        let producer = self.producer.client().native_ptr();
         for (to, records) in &step.publish {
-            let topic = cluster.full(&to.topic);
-            self.prepare(cluster, &topic)?;
+            let topic = self.prepare(cluster, &cluster.full(&to.topic))?;
             for record in records.iter() {
-                self.send(produce::record(&topic, to.partition, &record, ()), deadline)?;
+                #[expect(unsafe_code, reason = "rdkafka 0.39 looks a topic up by its name for each record")]
+                // SAFETY: the producer is this value's, the handle one of its own, and its deliveries are told with nothing.
+                let send = || unsafe { topic.send(producer, to.partition, &record, ()) };
+                self.send(&topic.name, deadline, send)?;
             }
         }
-        if !step.checkpoints.is_empty() {
-            self.prepare(cluster, checkpoints.topic())?;
+        if step.checkpoints.is_empty() {
+            return Ok(());
         }
+        let topic = checkpoints.topic();
+        self.prepare(cluster, topic)?;
         step.checkpoints.iter().try_for_each(|checkpoint| {
             let pieces = checkpoints.records(checkpoint);
-            pieces.iter().try_for_each(|piece| self.send(piece.record(checkpoints.topic()), deadline))
+            let send = |piece: &Piece| self.producer.send(piece.record(topic)).map_err(|(error, _)| error);
+            pieces.iter().try_for_each(|piece| self.send(topic, deadline, || send(piece)))
         })
     }
 
-    fn prepare(&self, cluster: &Cluster, topic: &str) -> Result<(), Stop> {
-        self.handles.ensure(self.producer.client().native_ptr(), topic, cluster.compression(topic)).map(drop).map_err(Stop::Abort)
+    fn prepare(&self, cluster: &Cluster, topic: &str) -> Result<Arc<TopicHandle>, Stop> {
+        self.handles.ensure(self.producer.client().native_ptr(), topic, cluster.compression(topic)).map_err(Stop::Abort)
     }
 
     /// Waits where librdkafka's queue is full: its records are on their way already.
-    fn send(&self, record: BaseRecord<'_, [u8], [u8]>, deadline: Instant) -> Result<(), Stop> {
-        let mut record = record;
+    fn send(&self, topic: &str, deadline: Instant, send: impl Fn() -> Result<(), KafkaError>) -> Result<(), Stop> {
         loop {
-            let topic = record.topic;
-            match self.producer.send(record) {
+            match send() {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(Code::QueueFull), same)) if Instant::now() < deadline => {
-                    record = same;
+                Err(KafkaError::MessageProduction(Code::QueueFull)) if Instant::now() < deadline => {
                     self.producer.poll(FLUSH_INTERVAL);
                 }
-                Err((error, _)) => return Err(stop(&format!("topic {topic}"), &error)),
+                Err(error) => return Err(stop(&format!("topic {topic}"), &error)),
             }
         }
     }
