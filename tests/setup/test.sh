@@ -40,12 +40,19 @@ mkdir -p target
 part "formatting" cargo fmt --all --check
 part "building the tests" cargo test -q --workspace --no-run
 start_broker
-# The suite on Kafka mostly waits, for sessions that end and members that join: it runs beside the unit tests.
-cargo test -q --workspace --no-fail-fast --test kafka >target/kafka-suite.log 2>&1 &
-kafka_suite=$!
-part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka::
-part "the bus on Kafka, beside the tests above" wait "$kafka_suite"
-cat target/kafka-suite.log
+# These mostly wait, for sessions that end and brokers that come back: they run beside the others.
+waiting=(two_hosts an_outage_with_the_host_killed_in_it_and_in_the_drain a_frozen_broker)
+beside() {
+  local result=0
+  cargo test -q --workspace --no-fail-fast --test kafka || result=1
+  cargo test -q --workspace --no-fail-fast --test two_hosts --test spool -- --exact "${waiting[@]}" || result=1
+  return "$result"
+}
+beside >target/beside.log 2>&1 &
+others=$!
+part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka:: "${waiting[@]/#/--skip=}"
+part "tests beside them: the bus on Kafka, ${waiting[*]}" wait "$others"
+cat target/beside.log
 part "tests of the plugins" cargo test -q --manifest-path plugins/Cargo.toml --no-fail-fast
 part "schemas against recorded pings" "$TIDEMILL_BIN" schema check tests/fixtures
 if [ "$failed" = 0 ]; then echo "every test passed"; else echo "some tests failed"; fi

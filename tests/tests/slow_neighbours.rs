@@ -1,5 +1,6 @@
 //! An endpoint that hangs, a lake that cannot be written and a plugin at a hundred times the usual cost: only they fall behind,
-//! everything else goes on, memory stays bounded, and what could not be done is done when it can be.
+//! everything else goes on, memory stays bounded, and what could not be done is done when it can be. What the others' rate is beside
+//! them, and what it is without them, is printed.
 
 use serde_json::{Value, json};
 use std::{
@@ -9,7 +10,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tidemill_tests::{BusSetup, Connection, HttpSink, Lake, Ping, Platform, Setup, component, plugin, post_all, tap};
 
@@ -18,6 +19,8 @@ const BEFORE: u64 = 500;
 const DURING: u64 = 6_000;
 const ALL: u64 = BEFORE + DURING;
 const PARTITIONS: u32 = 2;
+/// What the monitor counts.
+const VOLUME: &str = "/api/v1/plugins/doctype-monitor/graphs/test%2Fping%20volume";
 /// Nothing that is waited for takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// A host with five small plugins and no load has about 100 MB; its queues have their own bounds.
@@ -45,6 +48,7 @@ fn slow_neighbours() {
     let folder = tempfile::tempdir().expect("a folder");
     let (sink, pit) = (HttpSink::start(0), tar_pit());
     let Some(setup) = setup(test, folder.path(), &sink, pit) else { return };
+    let alone = rate_alone(test, pit);
     let mut platform = Platform::start(&setup);
     let before: Vec<Ping> = (0..BEFORE).map(make).collect();
     post(&platform, &before);
@@ -53,7 +57,8 @@ fn slow_neighbours() {
 
     break_lake(&lake);
     let during: Vec<Ping> = (BEFORE..ALL).map(make).collect();
-    post(&platform, &during);
+    let beside = rate(&platform, &during, ALL);
+    eprintln!("posted, decoded and counted: {beside:.0} pings/s beside slow neighbours, {alone:.0}/s without: {:.2}", beside / alone);
     let ids: BTreeSet<&str> = before.iter().chain(&during).map(|ping| ping.id.as_str()).collect();
     check_others(&platform, &sink, &ids);
     let behind = [("lake", lag(&platform, "lake", "validated")), ("hanging", lag(&platform, "deliver-hanging", "outbox-hanging"))];
@@ -71,6 +76,28 @@ fn slow_neighbours() {
     assert_eq!(platform.terminate().code, Some(0));
     let Some(found) = Lake::read(test, &lake, &[]) else { return };
     assert_eq!(found.documents().into_keys().collect::<BTreeSet<_>>(), ids, "each is a row, once");
+}
+
+/// Pings a second from the first post until the monitor has counted them all.
+fn rate(platform: &Platform, pings: &[Ping], all: u64) -> f64 {
+    let began = Instant::now();
+    post(platform, pings);
+    let counted = platform.wait_for(VOLUME, PATIENCE, |graph| total(graph) == all);
+    assert_eq!(counted.map(|graph| total(&graph)).map_err(|graph| total(&graph)), Ok(all), "the monitor counts on");
+    pings.len() as f64 / began.elapsed().as_secs_f64()
+}
+
+/// The same on a host without the slow ones.
+fn rate_alone(test: &str, pit: SocketAddr) -> f64 {
+    let (folder, sink) = (tempfile::tempdir().expect("a folder"), HttpSink::start(0));
+    let mut setup = setup(test, folder.path(), &sink, pit).expect("it was made before");
+    setup.plugins.retain(|plugin| plugin["name"] != "burner" && plugin["name"] != "hanging");
+    let mut platform = Platform::start(&setup);
+    post(&platform, &(0..BEFORE).map(make).collect::<Vec<_>>());
+    wait_for_rows(&platform, BEFORE);
+    let rate = rate(&platform, &(BEFORE..ALL).map(make).collect::<Vec<_>>(), ALL);
+    assert_eq!(platform.terminate().code, Some(0));
+    rate
 }
 
 fn make(number: u64) -> Ping {
@@ -112,11 +139,8 @@ fn mend_lake(lake: &Path) {
     fs::rename(lake.with_extension("away"), lake).expect("renamed");
 }
 
-/// Monitor and endpoint have everything while the others are behind.
+/// The endpoint has everything while the others are behind.
 fn check_others(platform: &Platform, sink: &HttpSink, ids: &BTreeSet<&str>) {
-    let path = "/api/v1/plugins/doctype-monitor/graphs/test%2Fping%20volume";
-    let counted = platform.wait_for(path, PATIENCE, |graph| total(graph) == ALL);
-    assert_eq!(counted.map(|graph| total(&graph)).map_err(|graph| total(&graph)), Ok(ALL), "the monitor counts on");
     assert_eq!(tap(platform, "validated").len() as u64, ALL, "decoding goes on");
     assert_eq!(tap(platform, "errors").len(), 0);
     let delivered = platform.wait_for("/api/v1/plugins/http-json", PATIENCE, |_| sink.lines().len() as u64 >= ALL);

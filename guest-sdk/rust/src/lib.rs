@@ -37,6 +37,12 @@
 //! The host calls with a batch of rows; the SDK calls `message` for each and hands everything back in one piece. A plugin must
 //! give the same results however the rows are cut into batches: [`testing`] checks that natively, with `cargo test`.
 //!
+//! What is done for every row adds up. [`Findings::count_rows`](analysis::Findings::count_rows) and
+//! [`Findings::add_rows`](analysis::Findings::add_rows) count and sum all rows of a call in one go, for which a plugin writes
+//! `batch` in place of `message`. A long loop over bytes belongs in a function of its own, marked `#[inline(never)]`: it then has
+//! the machine's registers for itself. Comparing texts with `==` looks at each byte; what is looked up by name for every row is
+//! better found once, in `open`.
+//!
 //! A plugin has no clock, no randomness and no I/O. It may panic: the panic's text goes to the plugin's log, the host makes a
 //! new instance and finds the row that did it.
 

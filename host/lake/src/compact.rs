@@ -26,7 +26,7 @@ use tidemill_bus::crash_point;
 /// Rows decoded at a time, at most: ...
 const BATCH_ROWS_MAX: usize = 1_024;
 /// ... as many as take about so many bytes as columns in memory, ...
-const BATCH_BYTES: usize = 16 << 20;
+const BATCH_BYTES: usize = 8 << 20;
 /// ... where a value takes about so many: what it takes in the file says little, as a value that comes again takes a bit or two.
 const VALUE_BYTES: usize = 16;
 const LAST_CHECKPOINT: &str = "_last_checkpoint";

@@ -2,9 +2,19 @@
 
 use crate::error::{Fault, Problem};
 use crate::proto::{ValueType, field_tag};
-use crate::wire::{BYTES, Content, Element, key, read_element, read_varint};
+use crate::wire::{BYTES, Content, Element, FIXED64, VARINT, key, read_element, read_varint};
 
 const NAME_KEY: u8 = key(field_tag::NAME, BYTES);
+const TYPE_KEY: u8 = key(field_tag::VALUE_TYPE, VARINT);
+const REPRESENTATION_KEY: u8 = key(field_tag::REPRESENTATION, BYTES);
+const STRING_KEY: u8 = key(field_tag::STRING, BYTES);
+const BYTES_KEY: u8 = key(field_tag::BYTES, BYTES);
+const INTEGER_KEY: u8 = key(field_tag::INTEGER, VARINT);
+const DOUBLE_KEY: u8 = key(field_tag::DOUBLE, FIXED64);
+const BOOL_KEY: u8 = key(field_tag::BOOL, VARINT);
+const INTEGERS_KEY: u8 = key(field_tag::INTEGER, BYTES);
+const DOUBLES_KEY: u8 = key(field_tag::DOUBLE, BYTES);
+const BOOLS_KEY: u8 = key(field_tag::BOOL, BYTES);
 
 /// A field of a message, borrowed from its bytes. It has been checked: its values can be read without errors.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +42,7 @@ impl<'a> FieldRef<'a> {
 
     /// The first value, if it is a string or bytes.
     pub fn bytes(&self) -> Option<&'a [u8]> {
-        match self.values().next()? {
+        match self.first()? {
             Value::String(bytes) | Value::Bytes(bytes) => Some(bytes),
             _ => None,
         }
@@ -40,7 +50,7 @@ impl<'a> FieldRef<'a> {
 
     /// The first value, if it is an integer.
     pub fn integer(&self) -> Option<i64> {
-        match self.values().next()? {
+        match self.first()? {
             Value::Integer(integer) => Some(integer),
             _ => None,
         }
@@ -48,7 +58,7 @@ impl<'a> FieldRef<'a> {
 
     /// The first value, if it is a double, or an integer, which is converted.
     pub fn double(&self) -> Option<f64> {
-        match self.values().next()? {
+        match self.first()? {
             Value::Double(double) => Some(double),
             Value::Integer(integer) => Some(integer as f64),
             _ => None,
@@ -57,9 +67,29 @@ impl<'a> FieldRef<'a> {
 
     /// The first value, if it is a bool.
     pub fn boolean(&self) -> Option<bool> {
-        match self.values().next()? {
+        match self.first()? {
             Value::Bool(bool) => Some(bool),
             _ => None,
+        }
+    }
+
+    /// The first value: [`FieldRef::values`] gives the same, and takes longer.
+    #[inline]
+    fn first(&self) -> Option<Value<'a>> {
+        match (self.value_type, self.values) {
+            (ValueType::String, [STRING_KEY | BYTES_KEY, length @ 0..0x80, rest @ ..]) => {
+                Some(Value::String(rest.get(..usize::from(*length))?))
+            }
+            (ValueType::Integer, [INTEGER_KEY, number @ 0..0x80, ..] | [INTEGERS_KEY, 1..=255, number @ 0..0x80, ..]) => {
+                Some(Value::Integer(i64::from(*number)))
+            }
+            (ValueType::Integer, [INTEGER_KEY, low, high @ 0..0x80, ..] | [INTEGERS_KEY, 2..=255, low, high @ 0..0x80, ..]) => {
+                Some(Value::Integer(i64::from(*low & 0x7f) | i64::from(*high) << 7))
+            }
+            (ValueType::Double, [DOUBLE_KEY, rest @ ..] | [DOUBLES_KEY, 8..=255, rest @ ..]) => {
+                Some(Value::Double(f64::from_le_bytes(*rest.first_chunk()?)))
+            }
+            _ => self.values().next(),
         }
     }
 
@@ -75,6 +105,36 @@ impl<'a> FieldRef<'a> {
             [NAME_KEY, length @ 0..0x80, rest @ ..] => rest.get(..usize::from(*length)).unwrap_or_default(),
             _ => Self::read_head(record).ok().flatten().map_or(&[], |field| field.name),
         }
+    }
+
+    /// Reads and checks a record as writers make it: name, type and representation in this order, then one value. `None` for any
+    /// other, which is not wrong for that.
+    #[inline]
+    pub(crate) fn usual(raw: &'a [u8]) -> Option<Self> {
+        let [NAME_KEY, length @ 0..0x80, rest @ ..] = raw else { return None };
+        let (name, mut values) = rest.split_at_checked(usize::from(*length))?;
+        let (mut value_type, mut representation) = (ValueType::String, &[][..]);
+        if let [TYPE_KEY, number @ 0..0x80, rest @ ..] = values {
+            value_type = ValueType::try_from(i32::from(*number)).ok()?;
+            values = rest;
+        }
+        if let [REPRESENTATION_KEY, length @ 0..0x80, rest @ ..] = values {
+            (representation, values) = rest.split_at_checked(usize::from(*length))?;
+        }
+        let is_one = match (value_type, values) {
+            (ValueType::String | ValueType::Bytes, [STRING_KEY | BYTES_KEY, length @ 0..0x80, text @ ..]) => {
+                text.len() == usize::from(*length)
+            }
+            (ValueType::String | ValueType::Bytes, [STRING_KEY | BYTES_KEY, low, high @ 0..0x80, text @ ..]) => {
+                text.len() == usize::from(*low & 0x7f) | usize::from(*high) << 7
+            }
+            (ValueType::Integer, [INTEGER_KEY, number @ ..]) => is_varint(number),
+            (ValueType::Integer, [INTEGERS_KEY, length, number @ ..]) => number.len() == usize::from(*length) && is_varint(number),
+            (ValueType::Double, [DOUBLE_KEY, number @ ..] | [DOUBLES_KEY, 8, number @ ..]) => number.len() == 8,
+            (ValueType::Bool, [BOOL_KEY, 0..0x80] | [BOOLS_KEY, 1, 0..0x80]) => true,
+            _ => false,
+        };
+        is_one.then_some(Self { name, representation, value_type, values, raw })
     }
 
     /// Reads everything before the first value and leaves the values unchecked. `None` is a record without name.
@@ -118,6 +178,16 @@ impl<'a> FieldRef<'a> {
             check_value(self.value_type, &element).map_err(|problem| element.fault(problem))?;
         }
         Ok(())
+    }
+}
+
+/// Whether the bytes are one varint, of less than ten bytes.
+#[inline]
+fn is_varint(bytes: &[u8]) -> bool {
+    match bytes {
+        [0..0x80] | [0x80..=255, 0..0x80] => true,
+        [begin @ .., 0..0x80] => begin.len() < 9 && begin.iter().all(|byte| *byte >= 0x80),
+        _ => false,
     }
 }
 
@@ -230,5 +300,77 @@ impl<'a> Values<'a> {
             ValueType::Bool => Value::Bool(number != 0),
             _ => Value::Integer(number as i64),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MessageRef, MessageWriter};
+
+    /// Records as writers make them, with everything that their values may be.
+    fn records() -> Vec<Vec<u8>> {
+        let (mut bytes, texts) = (Vec::new(), [0, 1, 127, 128, 300, 16_384].map(|length| vec![b'x'; length]));
+        let mut writer = MessageWriter::new(&mut bytes, &[7; 16], 1);
+        for text in &texts {
+            writer.field_string("text", text).field_bytes("json", "json", text).field_bytes("", "", text);
+        }
+        for number in [0, 1, 127, 128, 1 << 40, i64::MAX, -1, i64::MIN] {
+            writer.field_integer("integer", "ms", number).field_double("double", "", number as f64);
+        }
+        writer.field_bool("yes", true).field_bool("no", false);
+        let message = MessageRef::parse(&bytes).expect("a message");
+        message.fields().map(|field| field.raw().to_vec()).collect()
+    }
+
+    /// A record that is read in the usual way is read with care to the same.
+    #[track_caller]
+    fn check(record: &[u8]) -> bool {
+        let Some(usual) = FieldRef::usual(record) else { return false };
+        let field = FieldRef::read_head(record).ok().flatten().expect("a field");
+        assert!(field.check_values().is_ok(), "{record:x?}");
+        let parts = |field: &FieldRef<'_>| (field.name.to_vec(), field.representation.to_vec(), field.value_type, field.values.to_vec());
+        assert_eq!(parts(&usual), parts(&field), "{record:x?}");
+        let (first, known) = (usual.first(), field.values().next());
+        let bits = |value: Option<Value<'_>>| match value {
+            Some(Value::Double(number)) => format!("{:x}", number.to_bits()),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(bits(first), bits(known), "{record:x?}");
+        true
+    }
+
+    #[test]
+    fn what_is_read_in_the_usual_way_is_what_care_reads() {
+        let records = records();
+        let unusual: Vec<_> = records.iter().filter(|record| !check(record)).map(Vec::len).collect();
+        // Texts of 16 KiB, and integers of ten bytes.
+        assert_eq!(unusual.len(), 5, "{unusual:?}");
+        let (mut seed, mut usual) = (0x9e37_79b9_7f4a_7c15_u64, 0);
+        let mut random = |below: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed >> 11) as usize % below.max(1)
+        };
+        for turn in 0..200_000 {
+            let mut record = records[turn % records.len()].clone();
+            record.truncate(400);
+            for _ in 0..=random(2) {
+                let (at, byte) =
+                    (random(record.len().min(16)), [0, 1, 2, 4, 8, 0x0a, 0x10, 0x1a, 0x22, 0x30, 0x39, 0x7f, 0x80, 0xff][random(14)]);
+                match random(3) {
+                    0 => record.insert(at, byte),
+                    1 if !record.is_empty() => drop(record.remove(at)),
+                    _ => {
+                        if let Some(place) = record.get_mut(at) {
+                            *place = byte;
+                        }
+                    }
+                }
+            }
+            usual += usize::from(check(&record));
+        }
+        assert!(usual > 10_000, "{usual} of the changed records were still usual");
     }
 }

@@ -137,6 +137,9 @@ impl<'a> MessageRef<'a> {
 
 #[inline]
 fn check_field(record: &[u8], start: usize) -> Result<FieldRef<'_>, MessageError> {
+    if let Some(field) = FieldRef::usual(record) {
+        return Ok(field);
+    }
     let in_field = |fault: Fault| MessageError::Field { field: start, fault: Fault { position: fault.position + start, ..fault } };
     let field = FieldRef::read_head(record).map_err(in_field)?.ok_or(MessageError::MissingName { field: start })?;
     field.check_values().map_err(in_field)?;
@@ -160,7 +163,7 @@ impl<'a> Iterator for Fields<'a> {
 /// The field of a checked record; nothing fails here.
 #[inline]
 pub(crate) fn field_of(record: &[u8]) -> Option<FieldRef<'_>> {
-    FieldRef::read_head(record).ok().flatten()
+    FieldRef::usual(record).or_else(|| FieldRef::read_head(record).ok().flatten())
 }
 
 /// The records of a message's fields.

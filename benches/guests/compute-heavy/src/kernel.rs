@@ -31,38 +31,39 @@ impl Kernel {
     /// The score of a document. In a function of its own, so that its loops have the registers for themselves.
     #[inline(never)]
     pub fn row(&mut self, document: &[u8]) -> f64 {
-        let (mut at, mut score) = (0, 0.0);
-        while let Some(byte) = document.get(at) {
-            match byte {
-                b'"' => at = self.text(document, at + 1),
+        let (mut rest, mut score) = (document, 0.0);
+        while let [byte, behind @ ..] = rest {
+            rest = match byte {
+                b'"' => self.text(behind),
                 b'0'..=b'9' => {
-                    let (value, behind) = number(document, at);
+                    let (value, behind) = number(rest);
                     score += self.number(value);
-                    at = behind;
+                    behind
                 }
-                _ => at += 1,
-            }
+                _ => behind,
+            };
         }
         score
     }
 
-    /// Hashes a text and counts it where it is a key; answers where it ends.
-    fn text(&mut self, document: &[u8], begin: usize) -> usize {
-        let (mut hash, mut at) = (0xcbf2_9ce4_8422_2325_u64, begin);
-        while let Some(byte) = document.get(at) {
-            match byte {
-                b'"' => break,
-                b'\\' => at += 2,
-                _ => {
+    /// Hashes a text and counts it where it is a key; answers what is behind it.
+    fn text<'d>(&mut self, text: &'d [u8]) -> &'d [u8] {
+        let (mut hash, mut rest) = (0xcbf2_9ce4_8422_2325_u64, text);
+        let behind = loop {
+            rest = match rest {
+                [] => break rest,
+                [b'"', behind @ ..] => break behind,
+                [b'\\', _, behind @ ..] => behind,
+                [byte, behind @ ..] => {
                     hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-                    at += 1;
+                    behind
                 }
-            }
-        }
-        if document.get(at + 1) == Some(&b':') {
+            };
+        };
+        if behind.first() == Some(&b':') {
             self.keys[(hash >> 40) as usize % KEYS] += 1;
         }
-        at + 1
+        behind
     }
 
     /// Scores a number, and the window once it is full.
@@ -82,17 +83,19 @@ impl Kernel {
     }
 }
 
-/// A number without sign and exponent, and where it ends.
-fn number(document: &[u8], begin: usize) -> (f64, usize) {
-    let (mut value, mut point, mut at) = (0_u64, None, begin);
-    while let Some(byte) = document.get(at) {
+/// A number without sign and exponent, and what is behind it.
+fn number(text: &[u8]) -> (f64, &[u8]) {
+    let (mut value, mut decimals, mut rest) = (0_u64, None, text);
+    while let [byte, behind @ ..] = rest {
         match byte {
-            b'0'..=b'9' => value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0')),
-            b'.' if point.is_none() => point = Some(at),
+            b'0'..=b'9' => {
+                value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                decimals = decimals.map(|count| count + 1);
+            }
+            b'.' if decimals.is_none() => decimals = Some(0_usize),
             _ => break,
         }
-        at += 1;
+        rest = behind;
     }
-    let decimals = point.map_or(0, |point| at - point - 1);
-    (value as f64 / SCALES[decimals.min(SCALES.len() - 1)], at)
+    (value as f64 / SCALES[decimals.unwrap_or(0).min(SCALES.len() - 1)], rest)
 }
