@@ -92,11 +92,15 @@ pub trait Document {
     fn each(&self, pointer: usize, act: &mut dyn FnMut(&[u8]));
 }
 
+/// Numbers of a run whose memory is kept for the next one; a document of 10 MiB can have millions.
+const NUMBERS_KEPT_MAX: usize = 1 << 16;
+
 /// Memory that filling reuses.
 #[derive(Debug, Default)]
 pub struct FillScratch {
     text: Vec<u8>,
     key: Vec<u8>,
+    numbers: Vec<[u8; 8]>,
 }
 
 /// A required column was null; the row begun was abandoned.
@@ -255,23 +259,22 @@ impl PlannedColumn {
 
     /// A run of what the pointer names; null where it names nothing.
     fn fill_each(&self, builder: &mut ColumnsBuilder, at: usize, document: &impl Document, pointer: usize, scratch: &mut FillScratch) {
+        // Runs are mostly counts, and many.
+        if self.kind == ColumnKind::Int64 {
+            document.each(pointer, &mut |value| scratch.numbers.push(value::as_i64(value).unwrap_or_default().to_le_bytes()));
+            if !scratch.numbers.is_empty() {
+                builder.int64_run(at, &scratch.numbers);
+            }
+            scratch.numbers.clear();
+            return scratch.numbers.shrink_to(NUMBERS_KEPT_MAX);
+        }
         let mut began = false;
-        let mut begin = |builder: &mut ColumnsBuilder| {
+        document.each(pointer, &mut |value| {
             if !std::mem::replace(&mut began, true) {
                 builder.begin_run(at);
             }
-        };
-        match self.kind {
-            // Runs are mostly counts, and many.
-            ColumnKind::Int64 => document.each(pointer, &mut |value| {
-                begin(builder);
-                builder.int64(at, value::as_i64(value));
-            }),
-            kind => document.each(pointer, &mut |value| {
-                begin(builder);
-                fill_value(builder, at, kind, value, scratch);
-            }),
-        }
+            fill_value(builder, at, self.kind, value, scratch);
+        });
         if began {
             builder.end_run(at);
         }

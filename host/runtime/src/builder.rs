@@ -72,6 +72,12 @@ impl ColumnsBuilder {
         self.columns[column].end_run();
     }
 
+    /// This row's whole run of an int64 column of shape many, which has none yet: as if each cell had been pushed.
+    #[inline]
+    pub fn int64_run(&mut self, column: usize, cells: &[[u8; 8]]) {
+        self.columns[column].int64_run(cells);
+    }
+
     /// Whether a column of the row begun has a value that is not null.
     pub fn has_value(&self, column: usize) -> bool {
         let column = &self.columns[column];
@@ -227,6 +233,13 @@ impl Column {
 
     fn begin_run(&mut self) {
         self.in_run = self.shape != Shape::One && self.valid.len() == self.rows;
+    }
+
+    fn int64_run(&mut self, cells: &[[u8; 8]]) {
+        if self.kind == ColumnKind::Int64 && self.shape == Shape::Many && self.valid.len() == self.rows {
+            self.cells.data.extend_from_slice(cells.as_flattened());
+            self.valid.push(1);
+        }
     }
 
     fn entry(&mut self, key: &[u8]) {

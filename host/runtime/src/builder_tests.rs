@@ -125,11 +125,11 @@ fn rows_of_shared_columns_are_as_if_they_were_pushed() {
     let texts: Vec<Vec<u8>> =
         (0..40_u8).map(|row| if row == 7 { vec![0xff, b'a'] } else { vec![b'a' + row % 26; usize::from(row % 11)] }).collect();
     let cell = |row: usize, at: usize| match kinds[at] {
-        _ if (row + at) % 5 == 0 && at < 6 => CellRef::Null,
+        _ if (row + at).is_multiple_of(5) && at < 6 => CellRef::Null,
         Int64 if row == 9 => CellRef::Float64(0.5),
         Int64 => CellRef::Int64(row as i64 - 20),
         Float64 => CellRef::Float64(row as f64 / 3.0),
-        Boolean => CellRef::Boolean(row % 3 == 0),
+        Boolean => CellRef::Boolean(row.is_multiple_of(3)),
         _ => CellRef::Bytes(&texts[row]),
     };
     let mut shared: Vec<_> = kinds.into_iter().rev().map(SharedColumn::new).collect();
@@ -162,4 +162,29 @@ fn rows_of_shared_columns_are_as_if_they_were_pushed() {
         assert_eq!((columns.byte_len(), &columns), (columns.byte_len(), &pushed.take()));
     }
     assert!(shared[numbers[3]].has_null() && !shared[numbers[3]].is_valid(7) && shared[numbers[3]].is_valid(8), "not UTF-8");
+}
+
+#[test]
+fn a_run_at_once_is_as_if_its_cells_were_pushed() {
+    let requests =
+        [request(ColumnKind::Int64, Shape::Many), request(ColumnKind::Float64, Shape::Many), request(ColumnKind::Int64, Shape::One)];
+    let (mut at_once, mut pushed) = (ColumnsBuilder::new(&requests), ColumnsBuilder::new(&requests));
+    for run in [&[1_i64, -7, i64::MAX][..], &[], &[0]] {
+        let cells: Vec<_> = run.iter().map(|value| value.to_le_bytes()).collect();
+        // Columns of another kind or shape, and a second run, are not touched.
+        (0..3).for_each(|column| at_once.int64_run(column, &cells));
+        at_once.int64_run(0, &[[9; 8]]);
+        pushed.begin_run(0);
+        run.iter().for_each(|value| pushed.int64(0, Some(*value)));
+        pushed.end_run(0);
+        if run.is_empty() {
+            at_once.abandon_row();
+            pushed.abandon_row();
+        } else {
+            at_once.finish_row();
+            pushed.finish_row();
+        }
+        assert_eq!(at_once.byte_len(), pushed.byte_len());
+    }
+    assert_eq!(at_once.take(), pushed.take());
 }

@@ -109,8 +109,8 @@ mod tests {
     fn names_are_the_same_byte_for_byte() {
         let text: Vec<u8> = (0..40).collect();
         for len in 0..40 {
-            let name = &text[..len];
-            assert!(is_same(name, &name.to_vec()) && !is_same(name, &text[..len + 1]));
+            let (name, copy) = (&text[..len], text[..len].to_vec());
+            assert!(is_same(name, &copy) && !is_same(name, &text[..len + 1]));
             for at in 0..len {
                 let mut other = name.to_vec();
                 other[at] ^= 0x80;

@@ -14,6 +14,7 @@ use rdkafka::{
 use std::{
     collections::HashMap,
     ffi::{CString, c_char, c_void},
+    mem::ManuallyDrop,
     ptr::NonNull,
     sync::Arc,
 };
@@ -100,8 +101,7 @@ impl TopicHandle {
             )
         };
         if code == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            // They are librdkafka's now.
-            std::mem::forget(headers);
+            headers.taken();
             return Ok(());
         }
         // SAFETY: librdkafka did not take it, and it is as it was made.
@@ -125,6 +125,13 @@ impl Headers {
             }
             Self(list)
         }
+    }
+}
+
+impl Headers {
+    /// They are librdkafka's now.
+    fn taken(self) {
+        let _ = ManuallyDrop::new(self);
     }
 }
 

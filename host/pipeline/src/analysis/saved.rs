@@ -27,7 +27,7 @@ pub struct Saved {
     pub state: Option<Bytes>,
     /// When each alert id was last raised, in milliseconds of event time.
     pub raised_ms: BTreeMap<String, i64>,
-    /// How far the records made of an offset are numbered, for each [`Stream`](super::emit::Stream).
+    /// How far the records made of an offset are numbered, for each stream of records that a plugin makes.
     pub numbering: [Numbering; 3],
     /// Its own counters.
     pub metrics: BTreeMap<String, f64>,
