@@ -4,7 +4,7 @@ mod compute;
 mod histograms;
 mod plugins;
 
-pub use compute::{COMPUTE_HEAVY, compute_heavy};
+pub use compute::{BYTE_SCAN, COMPUTE_HEAVY, byte_scan, compute_heavy};
 pub use histograms::{HISTOGRAM_SUM, histogram_sum};
 pub use plugins::{FOUR, ONE, SIXTEEN, four, one, sixteen};
 

@@ -27,13 +27,14 @@ use table::Table;
 
 type Bench = fn(&mut Table) -> anyhow::Result<()>;
 
-const BENCHES: [(&str, Bench); 24] = [
+const BENCHES: [(&str, Bench); 25] = [
     (decode::MAIN_PING, decode::main_ping),
     (decode::DIRTY, decode::dirty),
     (decode::TO_DURABLE, decode::to_durable),
     (decode::TWO_CORES, decode::two_cores),
     (analysis::FIVE_COLUMNS, analysis::five_columns),
     (analysis::COMPUTE_HEAVY, analysis::compute_heavy),
+    (analysis::BYTE_SCAN, analysis::byte_scan),
     (analysis::ONE, analysis::one),
     (analysis::FOUR, analysis::four),
     (analysis::SIXTEEN, analysis::sixteen),

@@ -1,101 +1,137 @@
-//! The work of a row, the same code in the plugin and beside it: what an anomaly detector does with a document that it reads
-//! itself. It scans the JSON text byte by byte, hashes its keys into a table of counters, keeps the numbers in a sketch of
-//! quantiles and scores them against what it saw before.
+//! The work of a row, the same code in the plugin and beside it: what a detector of regressions does with a message that carries a
+//! histogram and a stack. The histogram becomes a distribution, which is compared with those of eight weeks by the coefficient of
+//! Bhattacharyya and the distance of Kolmogorov and Smirnov, and the day's own follows it. The stack's frames are hashed into a
+//! MinHash signature, whose bands are looked for among those of stacks before, and counted in a count-min sketch.
 
-/// Counters of keys.
-const KEYS: usize = 1_024;
-/// Numbers that are sorted together.
-const WINDOW: usize = 64;
-/// How slowly the means forget.
-const DECAY: f64 = 0.999;
+/// Distributions that a new one is compared with.
+const DAYS: usize = 56;
+/// Buckets of a distribution; what a histogram has beyond is put to the last.
+const BUCKETS: usize = 64;
+/// How fast the day's distribution follows.
+const FOLLOW: f64 = 0.01;
+/// Values of a signature.
+const HASHES: usize = 64;
+/// Values of a band of a signature, and the words of the table of bands.
+const BAND: usize = 4;
+const BANDS: usize = 4_096;
+/// Counters of a row of the sketch, and its rows.
+const COUNTERS: usize = 2_048;
+const ROWS: usize = 4;
 
-/// By how many digits there are behind the point.
-const SCALES: [f64; 8] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
+/// Odd numbers that make hash functions of one hash.
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What is remembered from row to row.
 #[derive(Debug)]
 pub struct Kernel {
-    keys: Vec<u32>,
-    window: Vec<f64>,
-    mean: f64,
-    variance: f64,
+    /// By bucket, so that a bucket meets all days at once.
+    days: Vec<[f64; DAYS]>,
+    day: usize,
+    bands: Vec<u64>,
+    sketch: Vec<u32>,
 }
 
 impl Default for Kernel {
     fn default() -> Self {
-        Self { keys: vec![0; KEYS], window: Vec::with_capacity(WINDOW), mean: 0.0, variance: 1.0 }
+        Self { days: vec![[1.0 / BUCKETS as f64; DAYS]; BUCKETS], day: 0, bands: vec![0; BANDS], sketch: vec![0; COUNTERS * ROWS] }
     }
 }
 
 impl Kernel {
-    /// The score of a document. In a function of its own, so that its loops have the registers for themselves.
+    /// How unusual a message is.
     #[inline(never)]
-    pub fn row(&mut self, document: &[u8]) -> f64 {
-        let (mut rest, mut score) = (document, 0.0);
-        while let [byte, behind @ ..] = rest {
-            rest = match byte {
-                b'"' => self.text(behind),
-                b'0'..=b'9' => {
-                    let (value, behind) = number(rest);
-                    score += self.number(value);
-                    behind
-                }
-                _ => behind,
-            };
-        }
-        score
+    pub fn row(&mut self, histogram: impl Iterator<Item = i64>, stack: &[u8]) -> f64 {
+        let found = distribution(histogram);
+        let distances = self.distances(&found);
+        let nearest = distances.iter().fold(f64::INFINITY, |least, &next| if next < least { next } else { least });
+        self.follow(&found);
+        let (signature, rarity) = self.frames(stack);
+        nearest + self.strangeness(&signature) + rarity
     }
 
-    /// Hashes a text and counts it where it is a key; answers what is behind it.
-    fn text<'d>(&mut self, text: &'d [u8]) -> &'d [u8] {
-        let (mut hash, mut rest) = (0xcbf2_9ce4_8422_2325_u64, text);
-        let behind = loop {
-            rest = match rest {
-                [] => break rest,
-                [b'"', behind @ ..] => break behind,
-                [b'\\', _, behind @ ..] => behind,
-                [byte, behind @ ..] => {
-                    hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-                    behind
-                }
-            };
-        };
-        if behind.first() == Some(&b':') {
-            self.keys[(hash >> 40) as usize % KEYS] += 1;
+    /// How far a distribution is from each day's: 0 from an equal one.
+    fn distances(&self, found: &[f64; BUCKETS]) -> [f64; DAYS] {
+        let (mut alike, mut ahead, mut widest) = ([0.0; DAYS], [0.0_f64; DAYS], [0.0_f64; DAYS]);
+        for (found, days) in found.iter().zip(&self.days) {
+            for day in 0..DAYS {
+                alike[day] += (found * days[day]).sqrt();
+                ahead[day] += found - days[day];
+                let gap = ahead[day].abs();
+                widest[day] = if gap > widest[day] { gap } else { widest[day] };
+            }
         }
-        behind
+        std::array::from_fn(|day| 1.0 - alike[day] + widest[day])
     }
 
-    /// Scores a number, and the window once it is full.
-    fn number(&mut self, value: f64) -> f64 {
-        let scaled = (1.0 + value).sqrt();
-        let distance = scaled - self.mean;
-        self.mean += (1.0 - DECAY) * distance;
-        self.variance = DECAY * (self.variance + (1.0 - DECAY) * distance * distance);
-        self.window.push(scaled);
-        let mut score = distance.abs() / self.variance.max(1e-9).sqrt();
-        if self.window.len() == WINDOW {
-            self.window.sort_unstable_by(f64::total_cmp);
-            score += self.window[WINDOW * 99 / 100] - self.window[WINDOW / 2];
-            self.window.clear();
+    fn follow(&mut self, found: &[f64; BUCKETS]) {
+        for (days, found) in self.days.iter_mut().zip(found) {
+            days[self.day] += FOLLOW * (found - days[self.day]);
         }
-        score
+        self.day = (self.day + 1) % DAYS;
+    }
+
+    /// The signature of all frames, and how seldom they were seen.
+    fn frames(&mut self, stack: &[u8]) -> ([u32; HASHES], f64) {
+        let (mut signature, mut rarity) = ([u32::MAX; HASHES], 0.0);
+        for frame in stack.split(|&byte| byte == b'\n') {
+            let hash = hash(frame);
+            for (number, least) in signature.iter_mut().enumerate() {
+                let mixed = mix(hash, number as u64);
+                *least = (*least).min(mixed);
+            }
+            rarity += 1.0 / f64::from(self.count(hash));
+        }
+        (signature, rarity)
+    }
+
+    /// Counts a frame; answers how often it was there at most.
+    fn count(&mut self, hash: u64) -> u32 {
+        let mut least = u32::MAX;
+        for (number, row) in self.sketch.chunks_exact_mut(COUNTERS).enumerate() {
+            let counter = &mut row[mix(hash, (HASHES + number) as u64) as usize % COUNTERS];
+            *counter = counter.saturating_add(1);
+            least = least.min(*counter);
+        }
+        least
+    }
+
+    /// The share of the signature's bands that no stack before had.
+    fn strangeness(&mut self, signature: &[u32; HASHES]) -> f64 {
+        let mut new = 0_u32;
+        for (number, band) in signature.as_chunks::<BAND>().0.iter().enumerate() {
+            let hash = band.iter().fold(number as u64, |hash, value| step(hash, u64::from(*value)));
+            let (word, bit) = ((hash >> 40) as usize % self.bands.len(), 1 << (hash >> 58));
+            new += u32::from(self.bands[word] & bit == 0);
+            self.bands[word] |= bit;
+        }
+        f64::from(new) / (HASHES / BAND) as f64
     }
 }
 
-/// A number without sign and exponent, and what is behind it.
-fn number(text: &[u8]) -> (f64, &[u8]) {
-    let (mut value, mut decimals, mut rest) = (0_u64, None, text);
-    while let [byte, behind @ ..] = rest {
-        match byte {
-            b'0'..=b'9' => {
-                value = value.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
-                decimals = decimals.map(|count| count + 1);
-            }
-            b'.' if decimals.is_none() => decimals = Some(0_usize),
-            _ => break,
-        }
-        rest = behind;
+/// Shares of all counts.
+fn distribution(histogram: impl Iterator<Item = i64>) -> [f64; BUCKETS] {
+    let (mut counts, mut total) = ([0.0; BUCKETS], 0.0);
+    for (bucket, count) in histogram.enumerate() {
+        counts[bucket.min(BUCKETS - 1)] += count as f64;
+        total += count as f64;
     }
-    (value as f64 / SCALES[decimals.unwrap_or(0).min(SCALES.len() - 1)], rest)
+    let scale = if total > 0.0 { 1.0 / total } else { 0.0 };
+    counts.map(|count| count * scale)
+}
+
+/// Eight bytes at a time.
+fn hash(text: &[u8]) -> u64 {
+    let (words, rest) = text.as_chunks::<8>();
+    let hash = words.iter().fold(text.len() as u64, |hash, word| step(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, &byte| step(hash, u64::from(byte)))
+}
+
+fn step(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(SEED)
+}
+
+/// One of many hash functions.
+fn mix(hash: u64, number: u64) -> u32 {
+    let mixed = (hash ^ number.wrapping_mul(SEED)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed >> 32) as u32
 }

@@ -4,11 +4,12 @@ pub mod kernel;
 
 use tidemill_guest::analysis::*;
 
-/// The column it works on and where the result goes.
+/// The columns it works on and where the result goes.
 #[derive(Debug)]
 pub struct ComputeHeavy {
     time: Column<Timestamp, Required>,
-    document: Column<Bytes>,
+    histogram: Column<Int64, Many>,
+    stack: Column<Bytes>,
     kernel: kernel::Kernel,
     score: GraphColumn,
 }
@@ -18,14 +19,15 @@ impl Analysis for ComputeHeavy {
         let graph = graphs.graph("score", GraphShape::DAY_OF_MINUTES);
         Ok(Self {
             time: read.timestamp(),
-            document: read.column("Fields[document]"),
+            histogram: read.column("/payload/histogram/*"),
+            stack: read.column("Fields[stack]"),
             kernel: kernel::Kernel::default(),
             score: graphs.column(graph, "score"),
         })
     }
 
     fn message(&mut self, row: Row<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
-        let score = self.kernel.row(row.get(self.document).unwrap_or_default());
+        let score = self.kernel.row(row.get(self.histogram), row.get(self.stack).unwrap_or_default());
         out.add(self.score, row.get(self.time).seconds(), score);
         Ok(())
     }

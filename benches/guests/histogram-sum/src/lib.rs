@@ -14,11 +14,7 @@ impl Analysis for HistogramSum {
     fn open(_: &Config<'_>, read: &mut Subscription, graphs: &mut Graphs) -> Result<Self, Failure> {
         read.matcher("Type == 'validated'");
         let graph = graphs.graph("buckets", GraphShape::DAY_OF_MINUTES);
-        Ok(Self {
-            time: read.timestamp(),
-            buckets: read.column("/payload/histograms/*/values/*"),
-            sum: graphs.column(graph, "sum"),
-        })
+        Ok(Self { time: read.timestamp(), buckets: read.column("/payload/histograms/*/values/*"), sum: graphs.column(graph, "sum") })
     }
 
     fn message(&mut self, row: Row<'_>, out: &mut Findings<'_>) -> Result<(), Failure> {
