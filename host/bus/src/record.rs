@@ -39,7 +39,7 @@ impl RecordBuf {
     /// Appends a record. A key is at most 65,535 bytes, a header's name 255, and there are at most 255 headers: what is
     /// longer is a mistake of the caller and is cut.
     pub fn push(&mut self, timestamp_ms: i64, key: &[u8], headers: &[(&str, &[u8])], value: &[u8]) {
-        self.push_from(timestamp_ms, key, headers.iter().copied(), value);
+        self.push_from(timestamp_ms, key, headers.iter().map(|(name, value)| (name.as_bytes(), *value)), value);
     }
 
     /// As [`RecordBuf::push`], with headers that need not lie side by side.
@@ -47,7 +47,7 @@ impl RecordBuf {
         &mut self,
         timestamp_ms: i64,
         key: &[u8],
-        headers: impl ExactSizeIterator<Item = (&'h str, &'h [u8])>,
+        headers: impl ExactSizeIterator<Item = (&'h [u8], &'h [u8])>,
         value: &[u8],
     ) {
         let start = self.begin(timestamp_ms, key, headers);
@@ -57,13 +57,13 @@ impl RecordBuf {
 
     /// Appends a record whose value is written in place by `write`.
     pub fn push_with(&mut self, timestamp_ms: i64, key: &[u8], headers: &[(&str, &[u8])], write: impl FnOnce(&mut Vec<u8>)) {
-        let start = self.begin(timestamp_ms, key, headers.iter().copied());
+        let start = self.begin(timestamp_ms, key, headers.iter().map(|(name, value)| (name.as_bytes(), *value)));
         write(&mut self.bytes);
         self.finish(start);
     }
 
     #[inline]
-    fn begin<'h>(&mut self, timestamp_ms: i64, key: &[u8], headers: impl ExactSizeIterator<Item = (&'h str, &'h [u8])>) -> usize {
+    fn begin<'h>(&mut self, timestamp_ms: i64, key: &[u8], headers: impl ExactSizeIterator<Item = (&'h [u8], &'h [u8])>) -> usize {
         let start = self.bytes.len();
         let key = &key[..key.len().min(usize::from(u16::MAX))];
         let count = headers.len().min(usize::from(u8::MAX));
@@ -73,7 +73,7 @@ impl RecordBuf {
         self.bytes.extend_from_slice(key);
         self.bytes.push(count as u8);
         for (name, value) in headers.take(count) {
-            let name = &name.as_bytes()[..name.len().min(usize::from(u8::MAX))];
+            let name = &name[..name.len().min(usize::from(u8::MAX))];
             self.bytes.push(name.len() as u8);
             self.bytes.extend_from_slice(name);
             self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());

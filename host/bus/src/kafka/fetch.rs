@@ -1,12 +1,15 @@
 //! From librdkafka's queue to batches of one partition, with one copy of each record.
 
+use super::{group::GroupConsumer, messages::Message};
 use crate::{FetchedBatch, RecordBuf, TopicPartition};
 use rdkafka::{
     consumer::{BaseConsumer, ConsumerContext},
     error::KafkaError,
-    message::{BorrowedMessage, Headers, Message},
 };
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 /// A batch ends at so many records,
 const BATCH_RECORDS_MAX: usize = 4096;
@@ -14,6 +17,8 @@ const BATCH_RECORDS_MAX: usize = 4096;
 const BATCH_BYTES_MAX: usize = 1 << 20;
 /// So many bytes are taken at a time, on top of those that wait because their partition is held back: 4 batches.
 const FILL_BYTES_MAX: usize = 4 << 20;
+/// How long the messages are waited for between two looks at what the group decides.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Records of a batch that is full of records of 1 KiB.
 const OFFSETS_USUAL: usize = 1024;
 
@@ -39,9 +44,9 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn is_of(&self, message: &BorrowedMessage<'_>) -> bool {
-        let is_topic = || self.object == message.topic_ptr() as usize || self.topic == message.topic();
-        self.partition.partition == message.partition() as u32 && is_topic()
+    fn is_of(&self, message: Message<'_>) -> bool {
+        let is_topic = || self.object == message.topic_object() || self.topic == message.topic();
+        self.partition.partition == message.partition() && is_topic()
     }
 
     fn is_full(&self) -> bool {
@@ -54,8 +59,45 @@ impl Gathered {
 }
 
 impl Waiting {
-    /// Takes what the consumer has, waiting for the first message only. `owner` says what a message's partition is and which
-    /// offset is the first that is wanted; `None` drops the message.
+    /// Takes what a member's consumer has, waiting for the first message only, and not beyond a decision of the group. `owner` says
+    /// what a message's partition is and which offset is the first that is wanted; `None` drops the message.
+    ///
+    /// # Errors
+    /// What the consumer tells; what was taken before stays.
+    pub(super) fn fill_from_group(
+        &mut self,
+        consumer: &GroupConsumer,
+        wait: Duration,
+        owner: impl Fn(&str, u32) -> Option<(TopicPartition, i64)>,
+    ) -> Result<(), KafkaError> {
+        let (deadline, before) = (Instant::now() + wait, self.bytes);
+        let enough = before + FILL_BYTES_MAX;
+        loop {
+            consumer.forward_messages();
+            // What is on the consumer's own queue came before what is on the messages' queue.
+            self.fill_up(consumer, Duration::ZERO, enough, &owner)?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if consumer.has_decision() {
+                return Ok(());
+            }
+            let mut wait = if self.bytes > before { Duration::ZERO } else { left.min(LOOK_INTERVAL) };
+            while self.bytes < enough {
+                let mut taken = consumer.messages().take(wait);
+                if taken.is_empty() {
+                    break;
+                }
+                while let Some(message) = taken.next() {
+                    self.take(message?, &owner);
+                }
+                wait = Duration::ZERO;
+            }
+            if self.bytes > before || left.is_zero() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As for a member, from a consumer without group.
     ///
     /// # Errors
     /// What the consumer tells; what was taken before stays.
@@ -65,16 +107,25 @@ impl Waiting {
         wait: Duration,
         owner: impl Fn(&str, u32) -> Option<(TopicPartition, i64)>,
     ) -> Result<(), KafkaError> {
-        let (mut wait, enough) = (wait, self.bytes + FILL_BYTES_MAX);
+        self.fill_up(consumer, wait, self.bytes + FILL_BYTES_MAX, &owner)
+    }
+
+    fn fill_up<C: ConsumerContext>(
+        &mut self,
+        consumer: &BaseConsumer<C>,
+        mut wait: Duration,
+        enough: usize,
+        owner: &impl Fn(&str, u32) -> Option<(TopicPartition, i64)>,
+    ) -> Result<(), KafkaError> {
         while self.bytes < enough {
             let Some(message) = consumer.poll(wait) else { break };
-            self.take(&message?, &owner);
+            self.take(Message::from(&message?), owner);
             wait = Duration::ZERO;
         }
         Ok(())
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>, owner: &impl Fn(&str, u32) -> Option<(TopicPartition, i64)>) {
+    fn take(&mut self, message: Message<'_>, owner: &impl Fn(&str, u32) -> Option<(TopicPartition, i64)>) {
         let Some(batch) = self.batch_of(message, owner) else { return };
         if message.offset() < batch.next() {
             return;
@@ -87,11 +138,7 @@ impl Waiting {
     }
 
     /// The newest batch of the message's partition, or a new one.
-    fn batch_of(
-        &mut self,
-        message: &BorrowedMessage<'_>,
-        owner: &impl Fn(&str, u32) -> Option<(TopicPartition, i64)>,
-    ) -> Option<&mut Gathered> {
+    fn batch_of(&mut self, message: Message<'_>, owner: &impl Fn(&str, u32) -> Option<(TopicPartition, i64)>) -> Option<&mut Gathered> {
         let newest = self.batches.iter().rposition(|batch| batch.is_of(message));
         let index = match newest {
             Some(index) if !self.batches[index].is_full() => index,
@@ -100,17 +147,17 @@ impl Waiting {
                 self.begin(message, partition, floor)
             }
             None => {
-                let (partition, floor) = owner(message.topic(), message.partition() as u32)?;
+                let (partition, floor) = owner(message.topic(), message.partition())?;
                 self.begin(message, partition, floor)
             }
         };
         self.batches.get_mut(index)
     }
 
-    fn begin(&mut self, message: &BorrowedMessage<'_>, partition: TopicPartition, floor: i64) -> usize {
+    fn begin(&mut self, message: Message<'_>, partition: TopicPartition, floor: i64) -> usize {
         // Growing a fresh buffer for each batch costs a copy and a page fault every 4 KiB.
         let (offsets, records) = (Vec::with_capacity(OFFSETS_USUAL), RecordBuf::of_stock());
-        let (topic, object) = (message.topic().to_owned(), message.topic_ptr() as usize);
+        let (topic, object) = (message.topic().to_owned(), message.topic_object());
         self.batches.push_back(Gathered { topic, object, partition, floor, offsets, records });
         self.batches.len() - 1
     }
@@ -136,11 +183,6 @@ impl Waiting {
     }
 }
 
-fn push(records: &mut RecordBuf, message: &BorrowedMessage<'_>) {
-    let timestamp_ms = message.timestamp().to_millis().unwrap_or(0);
-    let key = message.key().unwrap_or_default();
-    let value = message.payload().unwrap_or_default();
-    let Some(found) = message.headers() else { return records.push(timestamp_ms, key, &[], value) };
-    let header = |index| found.try_get(index).map_or(("", &[][..]), |header| (header.key, header.value.unwrap_or_default()));
-    records.push_from(timestamp_ms, key, (0..found.count()).map(header), value);
+fn push(records: &mut RecordBuf, message: Message<'_>) {
+    records.push_from(message.timestamp_ms(), message.key(), message.headers(), message.value());
 }

@@ -128,7 +128,7 @@ impl KafkaMember {
             let (partition, owned) = owned.get_key_value(&TopicPartition { topic, partition })?;
             Some((partition.clone(), owned.next))
         };
-        self.refused = waiting.fill(consumer, wait, owner).err();
+        self.refused = waiting.fill_from_group(consumer, wait, owner).err();
     }
 
     fn batch(&mut self) -> Option<Event> {

@@ -17,6 +17,7 @@ mod fetch;
 mod group;
 mod handles;
 mod member;
+mod messages;
 mod options;
 mod produce;
 mod publish;
