@@ -46,12 +46,13 @@ beside() {
   local result=0
   cargo test -q --workspace --no-fail-fast --test kafka || result=1
   cargo test -q --workspace --no-fail-fast --test two_hosts --test spool -- --exact "${waiting[@]}" || result=1
+  cargo test -q --workspace --no-fail-fast --test crash_runs || result=1
   return "$result"
 }
 beside >target/beside.log 2>&1 &
 others=$!
-part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka:: "${waiting[@]/#/--skip=}"
-part "tests beside them: the bus on Kafka, ${waiting[*]}" wait "$others"
+part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka:: --skip crash_runs_ "${waiting[@]/#/--skip=}"
+part "tests beside them: the bus on Kafka, crash_runs, ${waiting[*]}" wait "$others"
 cat target/beside.log
 part "tests of the plugins" cargo test -q --manifest-path plugins/Cargo.toml --no-fail-fast
 part "schemas against recorded pings" "$TIDEMILL_BIN" schema check tests/fixtures

@@ -18,7 +18,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// So many bytes are taken at a time, on top of those that wait because their partition is held back: 4 batches.
 const FILL_BYTES_MAX: usize = 4 << 20;
 /// How long the messages are waited for between two looks at what the group decides.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Records of a batch that is full of records of 1 KiB.
 const OFFSETS_USUAL: usize = 1024;
 
