@@ -51,9 +51,11 @@ beside() {
 }
 beside >target/beside.log 2>&1 &
 others=$!
-part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka:: --skip crash_runs_ "${waiting[@]/#/--skip=}"
+part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka:: --skip crash_runs_ --skip kill_embedded --skip kill_kafka "${waiting[@]/#/--skip=}"
 part "tests beside them: the bus on Kafka, crash_runs, ${waiting[*]}" wait "$others"
 cat target/beside.log
+# It asserts a rate, so nothing runs beside it.
+part "the host killed at 2,000 pings/s" cargo test -q --workspace --no-fail-fast --test kill
 part "tests of the plugins" cargo test -q --manifest-path plugins/Cargo.toml --no-fail-fast
 part "schemas against recorded pings" "$TIDEMILL_BIN" schema check tests/fixtures
 if [ "$failed" = 0 ]; then echo "every test passed"; else echo "some tests failed"; fi

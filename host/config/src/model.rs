@@ -181,7 +181,7 @@ pub struct Dedupe {
     pub enabled: bool,
     /// A document is remembered for so many hours of its partition's time.
     pub window_h: u32,
-    /// Documents remembered at most, in all partitions of `raw` together.
+    /// Documents, refused messages and copies remembered at most, in all partitions of `raw` together.
     pub ids_max: u64,
 }
 

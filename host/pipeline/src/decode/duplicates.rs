@@ -1,7 +1,8 @@
 //! What was seen of the raw partitions that a worker owns.
 //!
 //! An id is put in when its message is written to `validated`, and counts when the step is durable: it is saved in the step,
-//! and taken out again where the step fails. So a copy of a message that ended in `errors` is no duplicate.
+//! and taken out again where the step fails. So a copy that a client sends of a message that ended in `errors` is no duplicate. Of such
+//! a message, and of a duplicate, the Uuid is put in: delivered once more by ourselves it leaves nothing.
 
 use crate::{
     analysis::{Envelope, Outlet},
@@ -11,7 +12,7 @@ use crate::{
 use metrics::Gauge;
 use std::{collections::BTreeMap, io, sync::Arc};
 use tidemill_bus::{Bus, BusError, Checkpoint, Member, Step};
-use tidemill_dedupe::{Forgotten, Mark, Options, Origin, Restored, Seen, Verdict, hash_of};
+use tidemill_dedupe::{Forgotten, Mark, Options, Origin, Restored, Seen, Verdict, hash_of, hash_of_message};
 
 /// A step ends when it has put in so many ids, so that an increment stays far below the largest checkpoint: 2 MB.
 pub const STEP_IDS_MAX: usize = 200_000;
@@ -23,7 +24,7 @@ const ALERT_NS: i64 = 3_600_000_000_000;
 pub struct DedupeOptions {
     /// A document is remembered for so many hours of its partition's time.
     pub window_h: u32,
-    /// Documents remembered at most, in all partitions of `raw` together; each has an equal part.
+    /// Documents, refused messages and copies remembered at most, in all partitions of `raw` together; each has an equal part.
     pub ids_max: u64,
 }
 
@@ -97,6 +98,12 @@ impl Duplicates {
         let Some(found) = self.partitions.get_mut(&partition) else { return (Verdict::New, 0) };
         let hash = hash_of(namespace, doc_type, id, &mut self.scratch);
         (found.seen.check(hash, uuid), found.seen.interval_s())
+    }
+
+    /// Whether a message that leaves an error record, or that of a duplicate, left it before.
+    pub fn is_redelivered(&mut self, partition: u32, uuid: &[u8; 16], key: &[u8]) -> bool {
+        let Some(found) = self.partitions.get_mut(&partition) else { return false };
+        found.seen.check(hash_of_message(uuid, key), uuid) == Verdict::Redelivered
     }
 
     /// A place in what the step does to a partition.

@@ -14,7 +14,7 @@
 //!
 //! Duplicates are told behind the plugins, where a message is written: the one place where it is known to be valid and messages still
 //! have their order. The message of another Uuid with a document that was seen within a day leaves a record of Type `duplicate` in
-//! `errors`; the same message once more leaves nothing.
+//! `errors`; the same message once more leaves nothing, nor does a refused one.
 
 mod body;
 mod check;

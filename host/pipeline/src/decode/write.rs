@@ -132,6 +132,7 @@ impl RecordWriter {
                 self.counters.redelivered(origin.raw_bytes());
                 return Ok(());
             }
+            (Verdict::Duplicate { .. }, _) if self.is_redelivered(origin, head.uuid()) => return Ok(()),
             (Verdict::Duplicate { intervals }, interval_s) => {
                 self.write_duplicate(step, origin, valid, intervals, interval_s);
                 return Ok(());
@@ -162,6 +163,15 @@ impl RecordWriter {
         let partition = origin.partition.partition;
         self.duplicates.observe(partition, valid.message().timestamp());
         self.duplicates.check(partition, (&valid.schema.namespace, &valid.schema.doctype, &self.key), uuid)
+    }
+
+    /// Whether a message left its record in `errors` before; then it is counted. The key is set.
+    fn is_redelivered(&mut self, origin: Origin<'_>, uuid: &[u8; 16]) -> bool {
+        let is_redelivered = self.duplicates.is_redelivered(origin.partition.partition, uuid, &self.key);
+        if is_redelivered {
+            self.counters.redelivered(origin.raw_bytes());
+        }
+        is_redelivered
     }
 
     /// Writes what is known of a document that was seen `intervals` of `interval_s` seconds ago; key and source are set.
@@ -212,21 +222,24 @@ impl RecordWriter {
         source.write_into(&mut self.source);
     }
 
-    /// Writes the error record of a message. What is known of it is worked out anew; bytes that are no message are kept as
+    /// Writes the error record of a message, once for a message that is delivered twice. What is known of it is worked out anew; bytes that are no message are kept as
     /// `content`, with a Uuid made from the record's source and the record's own time.
     pub fn write_error(&mut self, step: &mut Step, origin: Origin<'_>, known: Option<&Known<'_>>, failure: &Failure) {
         self.set_source(origin);
         self.key.clear();
         if let Some(known) = known {
+            known.write_key(&mut self.key);
             self.duplicates.observe(origin.partition.partition, known.message.timestamp());
+            if self.is_redelivered(origin, known.message.uuid()) {
+                return;
+            }
         }
         let raw = origin.record.map_or(&[][..], |record| record.value);
         let record_ms = origin.record.map_or(0, |record| record.timestamp_ms);
         let uuid = uuid_of(&self.source);
         let timestamp = known.map_or(record_ms.saturating_mul(1_000_000), |known| known.message.timestamp());
-        match known {
-            Some(known) => known.write_key(&mut self.key),
-            None => self.key.extend_from_slice(&uuid),
+        if known.is_none() {
+            self.key.extend_from_slice(&uuid);
         }
         let headers: [(&str, &[u8]); 3] = [("tm-v", b"1"), ("tm-src", &self.source), ("tm-epoch", self.epoch.as_bytes())];
         let to = &self.errors[partition_of(&self.key, self.errors.len() as u32) as usize];
