@@ -121,7 +121,8 @@ impl Toolchain {
         command
     }
 
-    /// The arguments of `cargo build` for the target, which has vectors of 128 bits as every host of Tidemill. `remap` is a folder that panics' file names are relative to.
+    /// The arguments of `cargo build` for the target, which has vectors of 128 bits as every host of Tidemill. `remap` is a folder that
+    /// panics' file names are relative to.
     pub(crate) fn build_arguments(&self, remap: Option<&Path>) -> Vec<OsString> {
         let mut flags = vec![format!("-Clink-arg=-zstack-size={STACK_BYTES}"), "-Ctarget-feature=+simd128".to_owned()];
         let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));

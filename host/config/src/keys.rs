@@ -127,7 +127,7 @@ pub const KEYS: &[Key] = &[
         "dedupe.ids_max",
         Kind::Integer(1),
         "32000000",
-        "Documents, refused messages and copies remembered at most, in all partitions of raw together, 8.7 bytes each; beyond it the oldest are forgotten early.",
+        "Documents, refused messages and copies remembered at most in all partitions of raw, 8.7 bytes each; beyond it the oldest go early.",
     ),
     key("lake.url", Kind::Text, "\"\"", "Where the tables are: any object store URL; empty: lake/ in data_dir."),
     key("lake.commit_interval_s", Kind::Number, "60", "A table with rows is committed after so many seconds at the latest."),

@@ -52,10 +52,10 @@ impl Options {
     }
 }
 
-/// What stands for a message that left no document behind: its Uuid and key.
-pub fn hash_of_message(uuid: &[u8; 16], key: &[u8]) -> u64 {
+/// What stands for a message that left no document behind: all its bytes, so that no two different ones are taken for one.
+pub fn hash_of_message(message: &[u8]) -> u64 {
     // Another function than that of documents, so that neither is taken for the other.
-    xxhash_rust::xxh3::xxh3_64_with_seed(key, xxhash_rust::xxh3::xxh3_64_with_seed(uuid, 1))
+    xxhash_rust::xxh3::xxh3_64_with_seed(message, 1)
 }
 
 /// What stands for a document: its namespace, type and id, which has no case. `scratch` is memory that is reused.

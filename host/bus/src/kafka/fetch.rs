@@ -82,13 +82,11 @@ impl Waiting {
             }
             let mut wait = if self.bytes > before { Duration::ZERO } else { left.min(LOOK_INTERVAL) };
             while self.bytes < enough {
-                let mut taken = consumer.messages().take(wait);
+                let taken = consumer.messages().take(wait);
                 if taken.is_empty() {
                     break;
                 }
-                while let Some(message) = taken.next() {
-                    self.take(message?, &owner);
-                }
+                taken.each(|message| self.take(message, &owner))?;
                 wait = Duration::ZERO;
             }
             if self.bytes > before || left.is_zero() {

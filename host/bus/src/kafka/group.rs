@@ -4,7 +4,7 @@ use super::{
     admin,
     cluster::Cluster,
     errors::{logs, meaning, unavailable},
-    messages::{MessageQueue, c_name},
+    messages::MessageQueue,
 };
 use crate::BusError;
 use parking_lot::Mutex;
@@ -138,7 +138,7 @@ impl GroupConsumer {
     /// Reads these partitions from now on.
     pub(super) fn assign(&self, list: &TopicPartitionList) -> KafkaResult<()> {
         self.settle();
-        let partitions = list.elements().iter().map(|found| (c_name(found.topic()), found.partition())).collect();
+        let partitions = list.elements().iter().map(|found| (CString::new(found.topic()).unwrap_or_default(), found.partition())).collect();
         // Before librdkafka begins to read: so no message comes to the consumer's own queue.
         *self.forwarding.borrow_mut() = Forwarding { partitions, next: Some(Instant::now()), interval: FORWARD_FIRST };
         self.forward_messages();

@@ -10,7 +10,7 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 use std::{
-    ffi::{CStr, CString},
+    ffi::CStr,
     marker::PhantomData,
     ptr::{self, NonNull},
     slice,
@@ -157,57 +157,46 @@ impl MessageQueue {
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the queue is alive, and there is room for as many pointers.
         let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue.as_ptr(), wait_ms, messages.as_mut_ptr(), most.min(TAKEN_MAX)) };
-        Taken { messages, next: 0, count: usize::try_from(count).unwrap_or(0), queue: PhantomData }
+        Taken { messages, count: usize::try_from(count).unwrap_or(0), queue: PhantomData }
     }
 }
 
 /// Messages that were taken from a queue; dropping them ends them.
 pub(super) struct Taken<'q> {
     messages: [*mut sys::rd_kafka_message_t; TAKEN_MAX],
-    next: usize,
     count: usize,
     queue: PhantomData<&'q MessageQueue>,
 }
 
 impl Taken<'_> {
     pub(super) fn is_empty(&self) -> bool {
-        self.next == self.count
+        self.count == 0
     }
 
-    /// The next message, or what librdkafka tells instead of one.
-    pub(super) fn next(&mut self) -> Option<Result<Message<'_>, KafkaError>> {
-        self.end_last();
-        let message = self.messages[..self.count].get(self.next)?;
-        self.next += 1;
-        // SAFETY: it is owned by this value and ended after its borrow.
-        let message = unsafe { &**message };
-        if message.err.is_error() {
-            return Some(Err(KafkaError::MessageConsumption(message.err.into())));
+    /// Shows every message. They are off the queue, so what librdkafka tells of one keeps none of the others from being seen.
+    ///
+    /// # Errors
+    /// The first that librdkafka tells instead of a message.
+    pub(super) fn each(self, mut act: impl FnMut(Message<'_>)) -> Result<(), KafkaError> {
+        let mut told = Ok(());
+        for message in &self.messages[..self.count] {
+            // SAFETY: it is owned by this value, which outlives the borrow.
+            let message = unsafe { &**message };
+            if !message.err.is_error() {
+                act(Message(message));
+            } else if told.is_ok() {
+                told = Err(KafkaError::MessageConsumption(message.err.into()));
+            }
         }
-        Some(Ok(Message(message)))
-    }
-
-    fn end_last(&mut self) {
-        let last = self.next.checked_sub(1).and_then(|last| self.messages.get_mut(last));
-        let last = last.map_or(ptr::null_mut(), |last| std::mem::replace(last, ptr::null_mut()));
-        if !last.is_null() {
-            // SAFETY: it was owned by this value and is ended once: its place is empty now.
-            unsafe { sys::rd_kafka_message_destroy(last) }
-        }
+        told
     }
 }
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
-        self.end_last();
-        for message in &self.messages[self.next..self.count] {
-            // SAFETY: these were not handed out, and each is ended once.
+        for message in &self.messages[..self.count] {
+            // SAFETY: each is owned by this value and ended once.
             unsafe { sys::rd_kafka_message_destroy(*message) }
         }
     }
-}
-
-/// A name as librdkafka takes it.
-pub(super) fn c_name(name: &str) -> CString {
-    CString::new(name).unwrap_or_default()
 }

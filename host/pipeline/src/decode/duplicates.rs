@@ -1,8 +1,8 @@
 //! What was seen of the raw partitions that a worker owns.
 //!
 //! An id is put in when its message is written to `validated`, and counts when the step is durable: it is saved in the step,
-//! and taken out again where the step fails. So a copy that a client sends of a message that ended in `errors` is no duplicate. Of such
-//! a message, and of a duplicate, the Uuid is put in: delivered once more by ourselves it leaves nothing.
+//! and taken out again where the step fails. So a copy that a client sends of a message that ended in `errors` is no duplicate. Such
+//! a message, and a duplicate, is put in with all its bytes: delivered once more by ourselves it leaves nothing.
 
 use crate::{
     analysis::{Envelope, Outlet},
@@ -101,9 +101,9 @@ impl Duplicates {
     }
 
     /// Whether a message that leaves an error record, or that of a duplicate, left it before.
-    pub fn is_redelivered(&mut self, partition: u32, uuid: &[u8; 16], key: &[u8]) -> bool {
+    pub fn is_redelivered(&mut self, partition: u32, message: &[u8], uuid: &[u8; 16]) -> bool {
         let Some(found) = self.partitions.get_mut(&partition) else { return false };
-        found.seen.check(hash_of_message(uuid, key), uuid) == Verdict::Redelivered
+        found.seen.check(hash_of_message(message), uuid) == Verdict::Redelivered
     }
 
     /// A place in what the step does to a partition.

@@ -165,9 +165,10 @@ impl RecordWriter {
         self.duplicates.check(partition, (&valid.schema.namespace, &valid.schema.doctype, &self.key), uuid)
     }
 
-    /// Whether a message left its record in `errors` before; then it is counted. The key is set.
+    /// Whether a message left its record in `errors` before; then it is counted.
     fn is_redelivered(&mut self, origin: Origin<'_>, uuid: &[u8; 16]) -> bool {
-        let is_redelivered = self.duplicates.is_redelivered(origin.partition.partition, uuid, &self.key);
+        let Some(RecordRef { value: raw, .. }) = origin.record else { return false };
+        let is_redelivered = self.duplicates.is_redelivered(origin.partition.partition, raw, uuid);
         if is_redelivered {
             self.counters.redelivered(origin.raw_bytes());
         }
@@ -228,7 +229,6 @@ impl RecordWriter {
         self.set_source(origin);
         self.key.clear();
         if let Some(known) = known {
-            known.write_key(&mut self.key);
             self.duplicates.observe(origin.partition.partition, known.message.timestamp());
             if self.is_redelivered(origin, known.message.uuid()) {
                 return;
@@ -238,8 +238,9 @@ impl RecordWriter {
         let record_ms = origin.record.map_or(0, |record| record.timestamp_ms);
         let uuid = uuid_of(&self.source);
         let timestamp = known.map_or(record_ms.saturating_mul(1_000_000), |known| known.message.timestamp());
-        if known.is_none() {
-            self.key.extend_from_slice(&uuid);
+        match known {
+            Some(known) => known.write_key(&mut self.key),
+            None => self.key.extend_from_slice(&uuid),
         }
         let headers: [(&str, &[u8]); 3] = [("tm-v", b"1"), ("tm-src", &self.source), ("tm-epoch", self.epoch.as_bytes())];
         let to = &self.errors[partition_of(&self.key, self.errors.len() as u32) as usize];
