@@ -61,7 +61,7 @@ test_tools() {
   if command -v mvn >/dev/null; then once kafka "$(cat "$root/tests/kafka/pom.xml")" kafka; fi
   if command -v python3 >/dev/null; then once python "$(cat "$root/tests/setup/requirements.txt")" python_packages; fi
   if command -v python3 >/dev/null; then once json-schema-suite "$json_schema_suite" json_schema_suite; fi
-  if command -v npm >/dev/null; then once node "$(cat "$root/tests/setup/package.json")" node_packages; fi
+  if command -v npm >/dev/null; then once node "$(cat "$root/tests/setup/package-lock.json")" node_packages; fi
 }
 
 kafka() {
@@ -87,7 +87,7 @@ json_schema_suite() {
 
 node_packages() {
   mkdir -p "$deps/node"
-  cp "$root/tests/setup/package.json" "$deps/node/"
+  cp "$root/tests/setup/package.json" "$root/tests/setup/package-lock.json" "$deps/node/"
   run "installing npm packages" npm install --prefix "$deps/node" --no-audit --no-fund
 }
 
