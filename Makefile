@@ -32,6 +32,10 @@ test: setup-test build ## every test
 test-long: setup-test build ## every test, with the long figures
 	@TIDEMILL_TEST_LONG=1 tests/setup/test.sh
 
+.PHONY: fuzz
+fuzz: setup ## the fuzz targets guided by coverage, FUZZ_SECONDS each (60), or one: make fuzz FUZZ=name
+	@tests/fuzz/guided/run.sh $(FUZZ)
+
 .PHONY: lint
 lint: setup ## formatting, lints and docs
 	@$(CARGO) fmt --all --check

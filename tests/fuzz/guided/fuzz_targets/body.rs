@@ -1,0 +1,9 @@
+//! `tidemill_fuzz::body`, guided by coverage.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidemill_fuzz::memory::{self, BYTES_MAX};
+
+fuzz_target!(|bytes: &[u8]| {
+    memory::within(BYTES_MAX, bytes, tidemill_fuzz::body);
+});
