@@ -3,6 +3,7 @@
 use crate::error::{Fault, Problem};
 use crate::proto::{ValueType, field_tag};
 use crate::wire::{BYTES, Content, Element, FIXED64, VARINT, key, read_element, read_varint};
+use std::ops::Range;
 
 const NAME_KEY: u8 = key(field_tag::NAME, BYTES);
 const TYPE_KEY: u8 = key(field_tag::VALUE_TYPE, VARINT);
@@ -75,18 +76,15 @@ impl<'a> FieldRef<'a> {
 
     /// The first value: [`FieldRef::values`] gives the same, and takes longer.
     #[inline]
-    fn first(&self) -> Option<Value<'a>> {
+    pub(crate) fn first(&self) -> Option<Value<'a>> {
         match (self.value_type, self.values) {
             (ValueType::String, [STRING_KEY | BYTES_KEY, length @ 0..0x80, rest @ ..]) => {
                 Some(Value::String(rest.get(..usize::from(*length))?))
             }
-            (ValueType::Integer, [INTEGER_KEY, number @ 0..0x80, ..] | [INTEGERS_KEY, 1..=255, number @ 0..0x80, ..]) => {
-                Some(Value::Integer(i64::from(*number)))
+            (ValueType::Integer, [INTEGER_KEY, number @ ..] | [INTEGERS_KEY, 1..0x80, number @ ..]) => {
+                Some(Value::Integer(read_varint(number, &mut 0).ok()? as i64))
             }
-            (ValueType::Integer, [INTEGER_KEY, low, high @ 0..0x80, ..] | [INTEGERS_KEY, 2..=255, low, high @ 0..0x80, ..]) => {
-                Some(Value::Integer(i64::from(*low & 0x7f) | i64::from(*high) << 7))
-            }
-            (ValueType::Double, [DOUBLE_KEY, rest @ ..] | [DOUBLES_KEY, 8..=255, rest @ ..]) => {
+            (ValueType::Double, [DOUBLE_KEY, rest @ ..] | [DOUBLES_KEY, 8..0x80, rest @ ..]) => {
                 Some(Value::Double(f64::from_le_bytes(*rest.first_chunk()?)))
             }
             _ => self.values().next(),
@@ -121,20 +119,7 @@ impl<'a> FieldRef<'a> {
         if let [REPRESENTATION_KEY, length @ 0..0x80, rest @ ..] = values {
             (representation, values) = rest.split_at_checked(usize::from(*length))?;
         }
-        let is_one = match (value_type, values) {
-            (ValueType::String | ValueType::Bytes, [STRING_KEY | BYTES_KEY, length @ 0..0x80, text @ ..]) => {
-                text.len() == usize::from(*length)
-            }
-            (ValueType::String | ValueType::Bytes, [STRING_KEY | BYTES_KEY, low, high @ 0..0x80, text @ ..]) => {
-                text.len() == usize::from(*low & 0x7f) | usize::from(*high) << 7
-            }
-            (ValueType::Integer, [INTEGER_KEY, number @ ..]) => is_varint(number),
-            (ValueType::Integer, [INTEGERS_KEY, length, number @ ..]) => number.len() == usize::from(*length) && is_varint(number),
-            (ValueType::Double, [DOUBLE_KEY, number @ ..] | [DOUBLES_KEY, 8, number @ ..]) => number.len() == 8,
-            (ValueType::Bool, [BOOL_KEY, 0..0x80] | [BOOLS_KEY, 1, 0..0x80]) => true,
-            _ => false,
-        };
-        is_one.then_some(Self { name, representation, value_type, values, raw })
+        is_one(value_type, values).then_some(Self { name, representation, value_type, values, raw })
     }
 
     /// Reads everything before the first value and leaves the values unchecked. `None` is a record without name.
@@ -178,6 +163,74 @@ impl<'a> FieldRef<'a> {
             check_value(self.value_type, &element).map_err(|problem| element.fault(problem))?;
         }
         Ok(())
+    }
+}
+
+/// How a field begins, up to the key of its value, as writers make it: in the next message the field at the same place begins alike,
+/// as a rule, and then only its value has to be checked.
+#[derive(Clone, Debug)]
+pub(crate) struct FieldHead {
+    /// The first bytes of the record; zeros where `mask` has them.
+    words: [u64; HEAD_WORDS],
+    mask: [u64; HEAD_WORDS],
+    /// With the key of the value.
+    len: usize,
+    name_len: usize,
+    representation: Range<usize>,
+    value_type: ValueType,
+}
+
+const HEAD_WORDS: usize = 4;
+/// Bytes of the longest head that is kept.
+pub(crate) const HEAD_BYTES_MAX: usize = HEAD_WORDS * 8;
+
+impl FieldHead {
+    /// Of a field with one value that was made in the usual way; `None` of another.
+    pub(crate) fn of(field: &FieldRef<'_>) -> Option<Self> {
+        let FieldRef { name, representation, value_type, values, raw } = FieldRef::usual(field.raw)?;
+        let len = raw.len() - values.len() + 1;
+        let mut bytes = [0; HEAD_BYTES_MAX];
+        bytes.get_mut(..len)?.copy_from_slice(&raw[..len]);
+        let ones = std::array::from_fn(|at| if at < len { 0xff } else { 0 });
+        let begin = representation.as_ptr() as usize - raw.as_ptr() as usize;
+        let representation = if representation.is_empty() { 0..0 } else { begin..begin + representation.len() };
+        Some(Self { words: words(&bytes), mask: words(&ones), len, name_len: name.len(), representation, value_type })
+    }
+
+    /// The field, if its record begins so and has one value. `window` are the bytes from the record's beginning, which may go on
+    /// behind it.
+    #[inline]
+    pub(crate) fn read<'m>(&self, raw: &'m [u8], window: &[u8; HEAD_BYTES_MAX]) -> Option<FieldRef<'m>> {
+        let seen = words(window);
+        let differs = (0..HEAD_WORDS).fold(0, |differs, at| differs | (seen[at] & self.mask[at]) ^ self.words[at]);
+        if differs != 0 {
+            return None;
+        }
+        let values = raw.get(self.len - 1..)?;
+        let (name, representation) = (raw.get(2..2 + self.name_len)?, raw.get(self.representation.clone())?);
+        is_one(self.value_type, values).then_some(FieldRef { name, representation, value_type: self.value_type, values, raw })
+    }
+}
+
+#[inline]
+fn words(bytes: &[u8; HEAD_BYTES_MAX]) -> [u64; HEAD_WORDS] {
+    let (words, _) = bytes.as_chunks();
+    std::array::from_fn(|at| u64::from_le_bytes(words[at]))
+}
+
+/// Whether these are one value of the type, with its key, as a writer makes it.
+#[inline]
+fn is_one(value_type: ValueType, values: &[u8]) -> bool {
+    match (value_type, values) {
+        (ValueType::String | ValueType::Bytes, [STRING_KEY | BYTES_KEY, length @ 0..0x80, text @ ..]) => text.len() == usize::from(*length),
+        (ValueType::String | ValueType::Bytes, [STRING_KEY | BYTES_KEY, low, high @ 0..0x80, text @ ..]) => {
+            text.len() == usize::from(*low & 0x7f) | usize::from(*high) << 7
+        }
+        (ValueType::Integer, [INTEGER_KEY, number @ ..]) => is_varint(number),
+        (ValueType::Integer, [INTEGERS_KEY, length, number @ ..]) => number.len() == usize::from(*length) && is_varint(number),
+        (ValueType::Double, [DOUBLE_KEY, number @ ..] | [DOUBLES_KEY, 8, number @ ..]) => number.len() == 8,
+        (ValueType::Bool, [BOOL_KEY, 0..0x80] | [BOOLS_KEY, 1, 0..0x80]) => true,
+        _ => false,
     }
 }
 

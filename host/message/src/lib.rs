@@ -6,7 +6,8 @@
 //! * [`MessageWriter`]: appends a message to a buffer, tags in ascending order.
 //! * [`proto`]: the same message as owned structs, for cold code.
 //! * [`framing`]: the stream format of Heka files and sockets.
-//! * [`Matcher`], [`MatcherSet`]: message matcher expressions, alone and many at once.
+//! * [`Matcher`], [`MatcherSet`], [`MatchBlock`]: message matcher expressions, alone, many at once, and many over many messages.
+//! * [`Texts`]: texts that repeat, told apart by numbers.
 #![forbid(unsafe_code)]
 
 mod error;
@@ -16,13 +17,15 @@ pub mod matcher;
 mod names;
 pub mod proto;
 mod reader;
+mod texts;
 mod wire;
 mod writer;
 
 pub use error::{Fault, MessageError, Problem};
 pub use field::{FieldRef, Value, Values};
-pub use matcher::{Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches};
+pub use matcher::{BLOCK_MESSAGES_MAX, MatchBlock, Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches};
 pub use names::{FieldNames, FoundFields};
 pub use proto::ValueType;
 pub use reader::{Fields, MessageRef, SEVERITY_DEFAULT};
+pub use texts::Texts;
 pub use writer::MessageWriter;

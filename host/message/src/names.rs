@@ -1,6 +1,6 @@
 //! Fields by name, found while a message is read.
 
-use crate::field::FieldRef;
+use crate::field::{FieldHead, FieldRef, HEAD_BYTES_MAX};
 
 /// Names of fields that several readers of the same messages ask for: [`MessageRef::parse_with`](crate::MessageRef::parse_with)
 /// finds the first field of each in the walk that checks the message, so that nobody has to walk again.
@@ -11,6 +11,8 @@ pub struct FieldNames {
     /// [`summary`] of each name, in the order of `names`.
     summaries: Vec<u32>,
     names: Vec<Box<[u8]>>,
+    /// Tells lists of names apart.
+    fingerprint: u64,
 }
 
 impl FieldNames {
@@ -20,9 +22,17 @@ impl FieldNames {
         self.place_of(summary, name).unwrap_or_else(|| {
             self.buckets |= bucket(summary);
             self.summaries.push(summary);
+            self.fingerprint = name.iter().fold(self.fingerprint.wrapping_add(u64::from(summary) + 1), |mixed, byte| {
+                (mixed ^ u64::from(*byte)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+            });
             self.names.push(name.into());
             self.names.len() - 1
         })
+    }
+
+    /// The name at a place, empty where there is none.
+    pub(crate) fn name(&self, place: usize) -> &[u8] {
+        self.names.get(place).map_or(&[], |name| name)
     }
 
     /// How many names there are.
@@ -57,7 +67,27 @@ impl FieldNames {
 pub struct FoundFields<'m> {
     fields: Vec<Option<FieldRef<'m>>>,
     json: Vec<FieldRef<'m>>,
+    /// How many fields the message had so far.
+    met: usize,
+    /// How the fields of earlier messages began, in the order of the message, and of which names that is known.
+    alike: Vec<Option<Alike>>,
+    /// How many began otherwise.
+    unlike: u32,
+    fingerprint: u64,
 }
+
+/// How a field began, and what is known of all that begin so.
+#[derive(Clone, Debug)]
+struct Alike {
+    head: FieldHead,
+    place: Option<usize>,
+    is_json: bool,
+}
+
+/// Fields of a message that may be remembered.
+const ALIKE_MAX: usize = 64;
+/// Of fields that begin otherwise than known one in so many is remembered instead: remembering costs more than reading.
+const REMEMBERED: u32 = 16;
 
 /// The representation of a field that holds JSON.
 const JSON: &[u8] = b"json";
@@ -80,20 +110,60 @@ impl<'m> FoundFields<'m> {
         self.fields.clear();
         self.json.clear();
         self.fields.resize(names.len(), None);
+        self.met = 0;
+        if self.fingerprint != names.fingerprint {
+            self.fingerprint = names.fingerprint;
+            self.alike.clear();
+        }
     }
 
-    /// A field of the message.
+    /// The next field of the message, if it begins as that of the message before did. `rest` is the message from the record on.
     #[inline]
+    pub(crate) fn meet_alike(&mut self, record: &'m [u8], rest: &'m [u8]) -> bool {
+        let Some(Some(alike)) = self.alike.get(self.met) else { return false };
+        let field = match rest.first_chunk() {
+            Some(window) => alike.head.read(record, window),
+            None => alike.head.read(record, &padded(rest)),
+        };
+        let Some(field) = field else { return false };
+        let (place, is_json) = (alike.place, alike.is_json);
+        self.keep(field, place, is_json);
+        true
+    }
+
+    /// The next field of the message, as it was read with care.
+    #[inline(never)]
     pub(crate) fn meet(&mut self, names: &FieldNames, field: FieldRef<'m>) {
-        if field.representation == JSON {
+        let (place, is_json) = (names.find(field.name), field.representation == JSON);
+        self.unlike = self.unlike.wrapping_add(1);
+        if self.met < ALIKE_MAX && (self.alike.len() <= self.met || self.unlike.is_multiple_of(REMEMBERED)) {
+            if self.alike.len() <= self.met {
+                self.alike.resize(self.met + 1, None);
+            }
+            self.alike[self.met] = FieldHead::of(&field).map(|head| Alike { head, place, is_json });
+        }
+        self.keep(field, place, is_json);
+    }
+
+    #[inline]
+    fn keep(&mut self, field: FieldRef<'m>, place: Option<usize>, is_json: bool) {
+        self.met += 1;
+        if is_json {
             self.json.push(field);
         }
-        if let Some(place) = names.find(field.name)
+        if let Some(place) = place
             && let Some(first @ None) = self.fields.get_mut(place)
         {
             *first = Some(field);
         }
     }
+}
+
+/// The last bytes of a message.
+fn padded(rest: &[u8]) -> [u8; HEAD_BYTES_MAX] {
+    let mut out = [0; HEAD_BYTES_MAX];
+    rest.iter().zip(&mut out).for_each(|(byte, out)| *out = *byte);
+    out
 }
 
 /// Length, first and last byte of a name: equal names have equal summaries.
@@ -145,6 +215,67 @@ mod tests {
             let json: Vec<_> = found.json().iter().map(|field| (field.name, field.bytes())).collect();
             assert_eq!(json, [(&b"part"[..], Some(&b"{}"[..])), (b"part", Some(b"[]"))][..number as usize]);
         }
+    }
+
+    #[test]
+    fn fields_that_begin_alike_are_found_as_those_that_do_not() {
+        let mut names = FieldNames::default();
+        for name in ["text", "number", "double", "flag", "json", ""] {
+            names.add(name.as_bytes());
+        }
+        let message_of = |number: i64| {
+            let mut bytes = Vec::new();
+            let mut writer = MessageWriter::new(&mut bytes, &[7; 16], number << 40);
+            let text = "x".repeat(number as usize * 13 % 200);
+            // Every third message leaves a field out, so that those behind it begin otherwise.
+            if number % 3 != 0 {
+                writer.field_string("text", text.as_bytes());
+            }
+            writer.field_integer("number", "ms", number << (number % 60)).field_double("double", "", number as f64 / 7.0);
+            writer.field_bytes("json", if number % 5 == 0 { "text" } else { "json" }, text.as_bytes());
+            writer.field_integers("number", "", &[1, 2]).field_string("a name that is longer than what is remembered", b"");
+            writer.field_bool("flag", number % 2 == 0).field_string("", b"");
+            bytes
+        };
+        let mut messages: Vec<_> = (0..200).map(message_of).collect();
+        // Bytes that are changed anywhere, also where what is remembered begins.
+        for turn in 0..2_000 {
+            let mut bytes = message_of(turn % 200);
+            let (at, byte) = (turn as usize * 7_919 % bytes.len(), [0, 1, 2, 8, 0x52, 0x80, 0xff][turn as usize % 7]);
+            bytes[at] = byte;
+            messages.push(bytes);
+        }
+        let mut found = FoundFields::default();
+        let parts = |field: &FieldRef<'_>| (field.raw().to_vec(), field.name.to_vec(), field.representation.to_vec(), field.value_type());
+        for bytes in &messages {
+            let message = MessageRef::parse_with(bytes, &names, &mut found).map_err(|error| error.to_string());
+            assert_eq!(message.is_ok(), MessageRef::parse(bytes).is_ok());
+            let Ok(message) = message else { continue };
+            for place in 0..names.len() {
+                let first = message.fields_named(&names.names[place]).next();
+                assert_eq!(found.get(place).map(parts), first.as_ref().map(parts));
+                assert_eq!(
+                    found.get(place).map(|field| format!("{:?}", field.first())),
+                    first.map(|field| format!("{:?}", field.values().next()))
+                );
+            }
+            let json: Vec<_> = message.fields().filter(|field| field.representation == JSON).map(|field| parts(&field)).collect();
+            assert_eq!(found.json().iter().map(parts).collect::<Vec<_>>(), json);
+        }
+        let mut others = FieldNames::default();
+        others.add(b"flag");
+        MessageRef::parse_with(&messages[1], &others, &mut found).unwrap();
+        assert_eq!(found.get(0).map(|field| field.name), Some(&b"flag"[..]), "what is remembered is of other names");
+    }
+
+    #[test]
+    fn the_first_of_many_packed_values_is_the_first() {
+        let mut bytes = Vec::new();
+        let mut writer = MessageWriter::new(&mut bytes, &[7; 16], 1);
+        writer.field_doubles("doubles", "", &[2.5; 40]).field_integers("integers", "", &[77; 200]);
+        let message = MessageRef::parse(&bytes).unwrap();
+        assert_eq!(message.field("doubles").and_then(|field| field.double()), Some(2.5));
+        assert_eq!(message.field("integers").and_then(|field| field.integer()), Some(77));
     }
 
     #[test]

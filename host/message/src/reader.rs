@@ -4,7 +4,10 @@ use crate::error::{Fault, MessageError, Problem};
 use crate::field::FieldRef;
 use crate::names::{FieldNames, FoundFields};
 use crate::proto::tag;
-use crate::wire::{BYTES, Content, Element, key, read_element};
+use crate::wire::{BYTES, Content, Element, VARINT, key, read_element, read_varint};
+
+const UUID_KEY: u8 = key(tag::UUID, BYTES);
+const FIELD_KEY: u8 = key(tag::FIELDS, BYTES);
 
 /// The severity of a message that states none (syslog's `debug`).
 pub const SEVERITY_DEFAULT: i32 = 7;
@@ -35,7 +38,7 @@ impl<'a> MessageRef<'a> {
     /// Unknown tags at either level, wrong wire types, anything cut short, a Uuid that is not 16 bytes, a message without
     /// Uuid or Timestamp, a field without name, values that do not come last, or of another type than declared.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        Self::parse_fields(bytes, |_| {})
+        Self::parse_fields(bytes, |record, start| check_field(record, start).map(drop))
     }
 
     /// As [`MessageRef::parse`]; the first field of each of the names is left in `found`, of which nothing earlier remains.
@@ -44,18 +47,30 @@ impl<'a> MessageRef<'a> {
     /// As [`MessageRef::parse`].
     pub fn parse_with(bytes: &'a [u8], names: &FieldNames, found: &mut FoundFields<'a>) -> Result<Self, MessageError> {
         found.begin(names);
-        Self::parse_fields(bytes, |field| found.meet(names, field))
+        Self::parse_fields(bytes, |record, start| {
+            if !found.meet_alike(record, &bytes[start..]) {
+                found.meet(names, check_field(record, start)?);
+            }
+            Ok(())
+        })
     }
 
     #[inline(always)]
-    fn parse_fields(bytes: &'a [u8], mut met: impl FnMut(FieldRef<'a>)) -> Result<Self, MessageError> {
+    fn parse_fields(bytes: &'a [u8], mut field: impl FnMut(&'a [u8], usize) -> Result<(), MessageError>) -> Result<Self, MessageError> {
         let mut draft = Draft::default();
-        let mut at = 0;
+        let mut at = draft.read_usual(bytes);
         while at < bytes.len() {
+            if let Some(record) = usual_field(bytes, at) {
+                let position = at;
+                at += 2 + record.len();
+                field(record, position + 2)?;
+                draft.extend_fields(position, at);
+                continue;
+            }
             let element = read_element(bytes, &mut at).map_err(MessageError::Element)?;
             match element.content {
                 Content::Bytes(record) if element.tag == u32::from(tag::FIELDS) => {
-                    met(check_field(record, at - record.len())?);
+                    field(record, at - record.len())?;
                     draft.extend_fields(element.position, at);
                 }
                 _ => draft.set(&element).map_err(MessageError::Element)?,
@@ -146,6 +161,13 @@ fn check_field(record: &[u8], start: usize) -> Result<FieldRef<'_>, MessageError
     Ok(field)
 }
 
+/// The record of the field at this place, if there is one that is short.
+#[inline(always)]
+fn usual_field(bytes: &[u8], at: usize) -> Option<&[u8]> {
+    let [FIELD_KEY, len @ 0..0x80] = *bytes.get(at..)?.first_chunk()? else { return None };
+    bytes.get(at + 2..at + 2 + usize::from(len))
+}
+
 /// The fields of a message.
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
@@ -206,6 +228,36 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
+    /// Reads headers as far as they are those that writers make, each once and in the order of their tags, and short. Answers where
+    /// something else begins.
+    #[inline(always)]
+    fn read_usual(&mut self, bytes: &'a [u8]) -> usize {
+        let Some(([UUID_KEY, 16, uuid @ ..], _)) = bytes.split_first_chunk::<18>() else { return 0 };
+        self.uuid = uuid.first_chunk();
+        let mut at = 18;
+        let number = |at: &mut usize, tag: u8| {
+            let mut next = *at + 1;
+            let number = (bytes.get(*at) == Some(&key(tag, VARINT))).then(|| read_varint(bytes, &mut next).ok())??;
+            *at = next;
+            Some(number)
+        };
+        let text = |at: &mut usize, tag: u8| {
+            let [found, len @ 0..0x80] = *bytes.get(*at..)?.first_chunk()? else { return None };
+            let text = bytes.get(*at + 2..*at + 2 + usize::from(len)).filter(|_| found == key(tag, BYTES))?;
+            *at += 2 + text.len();
+            Some(text)
+        };
+        self.timestamp = number(&mut at, tag::TIMESTAMP).map(|number| number as i64);
+        self.type_ = text(&mut at, tag::TYPE);
+        self.logger = text(&mut at, tag::LOGGER);
+        self.severity = number(&mut at, tag::SEVERITY).map(|number| number as i32);
+        self.payload = text(&mut at, tag::PAYLOAD);
+        self.env_version = text(&mut at, tag::ENV_VERSION);
+        self.pid = number(&mut at, tag::PID).map(|number| number as i32);
+        self.hostname = text(&mut at, tag::HOSTNAME);
+        at
+    }
+
     #[inline]
     fn extend_fields(&mut self, start: usize, end: usize) {
         let (first, _) = self.fields.unwrap_or((start, end));

@@ -51,8 +51,34 @@ pub(crate) fn read_varint(bytes: &[u8], at: &mut usize) -> Result<u64, Problem> 
 
 #[inline(never)]
 fn read_long_varint(bytes: &[u8], at: &mut usize) -> Result<u64, Problem> {
-    let mut value = 0u64;
-    for index in 0..VARINT_BYTES_MAX {
+    // Of two or three bytes, as most are: what is behind them may be nothing.
+    if let [first, second, rest @ ..] = bytes.get(*at..).unwrap_or_default() {
+        let low = u64::from(*first & 0x7f) | u64::from(*second & 0x7f) << 7;
+        match (second, rest) {
+            (0..0x80, _) => {
+                *at += 2;
+                return Ok(low);
+            }
+            (_, [third @ 0..0x80, ..]) => {
+                *at += 3;
+                return Ok(low | u64::from(*third) << 14);
+            }
+            _ => {}
+        }
+    }
+    let (mut value, mut begin) = (0u64, 0);
+    // Eight bytes at once: a time has nine.
+    if let Some(window) = bytes.get(*at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*window);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends != 0 {
+            let end = ends.trailing_zeros();
+            *at += end as usize / 8 + 1;
+            return Ok(groups_of_seven(word & (u64::MAX >> (63 - end))));
+        }
+        (value, begin) = (groups_of_seven(word), 8);
+    }
+    for index in begin..VARINT_BYTES_MAX {
         let byte = *bytes.get(*at + index).ok_or(Problem::Truncated)?;
         // The tenth byte has room for the 64th bit only.
         if index == VARINT_BYTES_MAX - 1 && byte > 1 {
@@ -65,6 +91,14 @@ fn read_long_varint(bytes: &[u8], at: &mut usize) -> Result<u64, Problem> {
         }
     }
     Err(Problem::Varint)
+}
+
+/// The low seven bits of each byte, side by side.
+#[inline]
+fn groups_of_seven(word: u64) -> u64 {
+    let word = word & 0x007f_007f_007f_007f | (word & 0x7f00_7f00_7f00_7f00) >> 1;
+    let word = word & 0x0000_3fff_0000_3fff | (word & 0x3fff_0000_3fff_0000) >> 2;
+    word & 0x0fff_ffff | (word & 0x0fff_ffff_0000_0000) >> 4
 }
 
 /// Reads the element at `at` and moves `at` behind it. The caller checks that there is a byte at `at`.
@@ -154,6 +188,9 @@ mod tests {
             assert_eq!(read_varint(&bytes, &mut at), Ok(value));
             assert_eq!(at, bytes.len());
             assert_eq!(read_varint(&bytes[..bytes.len() - 1], &mut 0), Err(Problem::Truncated));
+            let (len, mut at) = (bytes.len(), 0);
+            bytes.extend([0xff; 8]);
+            assert_eq!((read_varint(&bytes, &mut at), at), (Ok(value), len), "with more behind it");
         }
     }
 

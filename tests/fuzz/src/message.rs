@@ -2,10 +2,11 @@
 
 use prost::Message as _;
 use tidemill_message::framing::{FrameReader, write_frame};
-use tidemill_message::{Matcher, MatcherSet, Matches, MessageRef, MessageWriter, Value, proto};
+use tidemill_message::{FieldNames, FoundFields, MatchBlock, Matcher, MatcherSet, Matches, MessageRef, MessageWriter, Value, proto};
 
 /// One message: what the borrowing reader takes, prost takes too and reads the same.
 pub fn heka(bytes: &[u8]) {
+    found_while_read(bytes);
     let Ok(message) = MessageRef::parse(bytes) else { return };
     let own = proto::Message::decode(bytes);
     let values: usize = message.fields().map(|field| field.values().map(|value| value_bytes(&value)).sum::<usize>()).sum();
@@ -21,6 +22,30 @@ pub fn heka(bytes: &[u8]) {
     }
     let again = own.encode_to_vec();
     assert_eq!(MessageRef::parse(&again).map(|again| again.fields().count()).ok(), Some(own.fields.len()), "written again");
+}
+
+/// Fields that begin as those of the message before are read to the same as others.
+fn found_while_read(bytes: &[u8]) {
+    let own = message();
+    let (mut names, mut found) = (FieldNames::default(), FoundFields::default());
+    let known = ["docType", "n", "d", "many", "content", ""];
+    for name in known {
+        names.add(name.as_bytes());
+    }
+    for bytes in [&own, bytes, bytes, &own, bytes] {
+        let message = MessageRef::parse_with(bytes, &names, &mut found);
+        assert_eq!(message.is_ok(), MessageRef::parse(bytes).is_ok(), "taken or refused");
+        let Ok(message) = message else { continue };
+        for (place, name) in known.iter().enumerate() {
+            let (found, first) = (found.get(place), message.field(name));
+            assert_eq!(found.map(|field| field.raw()), first.map(|field| field.raw()), "the first field of a name");
+            let numbers = |field: Option<tidemill_message::FieldRef<'_>>| {
+                field.and_then(|field| field.values().next().map(|value| value_bytes(&value)))
+            };
+            assert_eq!(numbers(found.copied()), numbers(first), "its value");
+        }
+        assert!(found.json().iter().all(|field| field.representation == b"json"), "fields that hold JSON");
+    }
 }
 
 fn value_bytes(value: &Value<'_>) -> usize {
@@ -76,8 +101,27 @@ pub fn matcher(bytes: &[u8]) {
     let both = matcher.and(&matcher);
     assert_eq!(both.matches(&message), verdict, "with itself");
     let mut matches = Matches::new();
-    MatcherSet::new(vec![matcher, both]).matches(&message, &mut matches);
+    let set = MatcherSet::new(vec![matcher, both]);
+    set.matches(&message, &mut matches);
     assert_eq!((matches.contains(0), matches.contains(1)), (verdict, verdict), "in a set");
+    let other = other_message();
+    let (mut block, mut found, mut selected) = (MatchBlock::default(), FoundFields::default(), vec![Vec::new(); 2]);
+    for bytes in [&bytes, &other, &bytes] {
+        let Ok(message) = MessageRef::parse_with(bytes, set.field_names(), &mut found) else { continue };
+        set.push(&mut block, &message, &found);
+    }
+    set.select(&mut block, &[0, 1], &mut selected);
+    set.matches(&MessageRef::parse(&other).unwrap_or(message), &mut matches);
+    let verdicts = [verdict, matches.contains(0), verdict];
+    let want: Vec<u16> = (0..).zip(verdicts).filter_map(|(place, verdict)| verdict.then_some(place)).collect();
+    assert_eq!((&selected[0], &selected[1]), (&want, &want), "in a block");
+}
+
+/// A message without most of what the other has, and with a field of another type.
+fn other_message() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    MessageWriter::new(&mut bytes, b"fedcba9876543210", 1).logger(b"telemetry").field_integer("docType", "", 3).field_string("n", b"42");
+    bytes
 }
 
 fn message() -> Vec<u8> {

@@ -35,6 +35,7 @@
 //! Parentheses nest correctly (`a && (b) || c` was `a && (b || c)`); all indices from 0 to 255 work; a date's offset may have
 //! a colon and is *subtracted* as RFC 3339 says; dates do not depend on the local time zone; impossible dates are refused.
 
+mod block;
 mod date;
 mod error;
 mod parser;
@@ -43,6 +44,7 @@ mod program;
 mod set;
 mod test;
 
+pub use block::{BLOCK_MESSAGES_MAX, MatchBlock};
 pub use error::{MatcherError, MatcherErrorKind};
 pub use set::{MatcherSet, Matches};
 

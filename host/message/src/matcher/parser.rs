@@ -77,6 +77,11 @@ const HEADERS: [(&str, Header, Kind); 9] = [
     ("Hostname", Header::Hostname, Kind::Text),
 ];
 
+/// The header of a name.
+pub(super) fn header_named(name: &str) -> Option<Header> {
+    HEADERS.iter().find(|(known, ..)| *known == name).map(|(_, header, _)| *header)
+}
+
 const TEST_EXPECTED: &str = "a test (Uuid, Timestamp, Type, Logger, Severity, Payload, EnvVersion, Pid, Hostname, Fields[name], \
                              TRUE or FALSE) or '('";
 

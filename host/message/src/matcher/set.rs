@@ -2,6 +2,7 @@
 
 use crate::field::FieldRef;
 use crate::matcher::Matcher;
+use crate::matcher::block::{FieldSlot, Route};
 use crate::matcher::program::{ACCEPT, Node, REJECT, Target, shift};
 use crate::matcher::test::{Header, Resolved, Variable};
 use crate::names::{FieldNames, FoundFields};
@@ -14,21 +15,28 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default)]
 pub struct MatcherSet {
     /// The programs of all matchers, one behind the other.
-    steps: Vec<Step>,
+    pub(super) steps: Vec<Step>,
+    /// How many checks of variables differ.
+    pub(super) checks: usize,
+    /// How each matcher goes through its steps.
+    pub(super) routes: Vec<Route>,
     groups: Vec<Group>,
     /// The matchers of all groups, one group behind the other.
     members: Vec<Member>,
     /// What the verdicts begin with: those of matchers that test nothing.
     constants: Vec<bool>,
-    headers: Vec<Header>,
+    pub(super) headers: Vec<Header>,
     fields: FieldTable,
+    /// Those of the fields, as single ones.
+    pub(super) field_slots: Vec<FieldSlot>,
 }
 
-/// A node, and the slot of its variable.
+/// A node, the slot of its variable, and the number of its check, which equal ones share.
 #[derive(Clone, Debug)]
-struct Step {
-    node: Node,
-    slot: u32,
+pub(super) struct Step {
+    pub(super) node: Node,
+    pub(super) slot: u32,
+    pub(super) check: u32,
 }
 
 /// Matchers that begin with the same test.
@@ -100,6 +108,8 @@ impl MatcherSet {
         }
         let mut set = Self { constants: entries.iter().map(|entry| *entry == ACCEPT).collect(), ..Self::default() };
         set.assign_slots(nodes);
+        set.number_checks();
+        set.routes = entries.iter().map(|entry| Route::new(*entry, &set.steps)).collect();
         set.group(&entries);
         set
     }
@@ -168,9 +178,27 @@ impl MatcherSet {
             }
         }
         let mut fields = FieldTable::default();
-        let step = |node: Node| Step { slot: self.slot_of(&node.test.variable, &mut fields), node };
+        let step = |node: Node| Step { slot: self.slot_of(&node.test.variable, &mut fields), check: 0, node };
         self.steps = nodes.into_iter().map(step).collect();
+        self.field_slots = FieldSlot::all(&fields);
         self.fields = fields;
+    }
+
+    fn number_checks(&mut self) {
+        let mut distinct: Vec<usize> = Vec::new();
+        for number in 0..self.steps.len() {
+            let step = &self.steps[number];
+            let is_same = |known: &usize| {
+                let known = &self.steps[*known];
+                known.slot == step.slot && known.node.test.is_same_check(&step.node.test)
+            };
+            let check = distinct.iter().position(is_same).unwrap_or_else(|| {
+                distinct.push(number);
+                distinct.len() - 1
+            });
+            self.steps[number].check = check as u32;
+        }
+        self.checks = distinct.len();
     }
 
     /// Puts matchers that begin with the same test together.
@@ -209,7 +237,7 @@ impl MatcherSet {
 
 /// The fields that a set names, found by one walk over a message.
 #[derive(Clone, Debug, Default)]
-struct FieldTable {
+pub(super) struct FieldTable {
     names: FieldNames,
     /// What is wanted of each name.
     wanted: Vec<Vec<Wanted>>,
@@ -218,11 +246,11 @@ struct FieldTable {
 
 /// A value that a test asks for.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
-    field_index: u8,
-    value_index: u8,
+pub(super) struct Wanted {
+    pub(super) field_index: u8,
+    pub(super) value_index: u8,
     /// Its slot, counted from the first field's.
-    slot: u32,
+    pub(super) slot: u32,
 }
 
 impl FieldTable {
@@ -236,6 +264,14 @@ impl FieldTable {
         self.wanted[place].push(Wanted { field_index, value_index, slot: self.slots });
         self.slots += 1;
         self.slots - 1
+    }
+
+    /// Something of each slot, with the place of its name and the name.
+    pub(super) fn each<T>(&self, make: impl Fn(usize, &[u8], &Wanted) -> T) -> Vec<T> {
+        let of_name = |(place, wanted): (usize, &Vec<Wanted>)| {
+            wanted.iter().map(|wanted| make(place, self.names.name(place), wanted)).collect::<Vec<_>>()
+        };
+        self.wanted.iter().enumerate().flat_map(of_name).collect()
     }
 
     /// Appends the slots of all fields, by a walk over the message.
@@ -276,7 +312,10 @@ impl FieldTable {
     #[inline]
     fn fill(&self, place: usize, index: u16, field: &FieldRef<'_>, raw: &[u8], slots: &mut [Slot]) {
         for wanted in self.wanted[place].iter().filter(|wanted| u16::from(wanted.field_index) == index) {
-            let value = field.values().nth(usize::from(wanted.value_index));
+            let value = match wanted.value_index {
+                0 => field.first(),
+                index => field.values().nth(usize::from(index)),
+            };
             slots[wanted.slot as usize] = Slot::new(raw, Resolved::of(value));
         }
     }
