@@ -14,12 +14,13 @@ const SDK_WIT: &str = "package tidemill:sdk;
 world imports { import tidemill:plugin/types@0.1.0; import tidemill:plugin/host@0.1.0; }";
 
 /// A world of the WIT, the module that its bindings become, and the name of its export macro.
-const WORLDS: [(&str, &str); 5] = [
+const WORLDS: [(&str, &str); 6] = [
     ("tidemill:plugin/decoder-plugin@0.1.0", "decoder_plugin"),
     ("tidemill:plugin/analysis-plugin@0.1.0", "analysis_plugin"),
     ("tidemill:plugin/output-plugin@0.1.0", "output_plugin"),
     ("tidemill:plugin/with-timers@0.1.0", "with_timers"),
     ("tidemill:plugin/with-state@0.1.0", "with_state"),
+    ("tidemill:plugin/with-dictionary@0.1.0", "with_dictionary"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

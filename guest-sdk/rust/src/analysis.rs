@@ -11,7 +11,7 @@ pub use crate::state::{State, StateReader, StateWriter};
 pub use crate::subscription::*;
 
 use crate::export::apart;
-use crate::{host, wire};
+use crate::{Dictionaries, host, wire};
 
 /// A plugin that watches the stream.
 pub trait Analysis: Sized {
@@ -79,12 +79,12 @@ impl<'g> Findings<'g> {
     /// each row, in a fraction of its time. A graph takes one such count: of two, which names are beyond its 255 would depend on
     /// how rows are cut into batches.
     pub fn count_rows(&mut self, rows: &Rows<'_>, time: Column<Timestamp, Required>, graph: Graph, names: Column<Text>, none: &str) {
-        self.graphs.count_rows(graph, rows.len(), *rows.slot(time), *rows.slot(names), none);
+        self.graphs.count_rows(graph, *rows.slot(time), *rows.slot(names), none);
     }
 
     /// Adds the values of all rows of a call that have one: what [`Findings::add`] does for each row, in a fraction of its time.
     pub fn add_rows(&mut self, rows: &Rows<'_>, time: Column<Timestamp, Required>, column: GraphColumn, values: Column<Float64>) {
-        self.graphs.add_rows(column, rows.len(), *rows.slot(time), *rows.slot(values));
+        self.graphs.add_rows(column, *rows.slot(time), *rows.slot(values));
     }
 
     /// Declares graphs, columns and rules while the plugin runs.
@@ -162,7 +162,12 @@ impl<T: Analysis> Driver<T> {
     }
 
     pub fn process(&mut self, batch: &wire::Batch) -> Result<wire::Findings, Failure> {
-        let rows = Rows::new(batch, self.read.columns())?;
+        self.process_with(batch, None)
+    }
+
+    /// As [`process`](Self::process), with texts that are there once where there are dictionaries.
+    pub fn process_with(&mut self, batch: &wire::Batch, dictionaries: Option<&Dictionaries>) -> Result<wire::Findings, Failure> {
+        let rows = Rows::with(batch, dictionaries, self.read.columns())?;
         self.run(|plugin, out| apart(|| plugin.batch(&rows, out)))
     }
 

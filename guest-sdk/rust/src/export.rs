@@ -44,7 +44,7 @@ pub(crate) fn apart<A>(call: impl FnOnce() -> A) -> A {
 macro_rules! export_analysis {
     ($plugin:ty $(, $extra:ident)* $(,)?) => {
         $crate::__export! {
-            [$plugin] [$crate::analysis::Driver<$plugin>] [$($extra)*]
+            [$plugin] [$crate::analysis::Driver<$plugin>] [dictionary $($extra)*]
             analysis, analysis_plugin, export_analysis_plugin, Subscription, process, Findings
         }
     };
@@ -115,6 +115,17 @@ macro_rules! __export {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __export_extra {
+    (dictionary) => {
+        impl $crate::bindings::with_dictionary::exports::tidemill::plugin::dictionary::Guest for Component {
+            fn process(
+                input: kind::Batch,
+                dictionaries: $crate::bindings::with_dictionary::exports::tidemill::plugin::dictionary::Dictionaries,
+            ) -> Result<$crate::export::answer::Findings, kind::Failure> {
+                INSTANCE.with(|instance| instance.call(|driver| driver.process_with(&input, Some(&dictionaries))))
+            }
+        }
+        $crate::bindings::with_dictionary::export_with_dictionary!(Component with_types_in $crate::bindings::with_dictionary);
+    };
     (state) => {
         impl $crate::bindings::with_state::exports::tidemill::plugin::state::Guest for Component {
             fn snapshot() -> Vec<u8> {
@@ -146,6 +157,7 @@ macro_rules! __export_extra {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __check_extra {
+    (dictionary, $plugin:ty) => {};
     (state, $plugin:ty) => {
         let _ = <$plugin as $crate::state::State>::snapshot;
     };

@@ -73,3 +73,4 @@ pub use failure::Failure;
 pub use time::Time;
 
 pub(crate) use bindings::imports::tidemill::plugin::types as wire;
+pub(crate) use bindings::with_dictionary::exports::tidemill::plugin::dictionary::Dictionaries;

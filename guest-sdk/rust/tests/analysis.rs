@@ -204,6 +204,8 @@ fn all_rows_at_once_give_what_each_row_gives() {
     };
     rows.extend((0..900).map(row));
     rows.push(testing::Row::document(r#"{"name": "\u00e9", "size": null}"#).set("Timestamp", Time::from_ns(i64::MAX)));
+    // Within one row of the graphs, for all of several batches.
+    rows.extend((0..100).map(|number| row(number).set("Timestamp", Time::from_ns(31_000_000_000 + number))));
     let at_once = assert_analysis_invariant::<Sums<true>>("{}", &rows);
     let one_by_one = assert_analysis_invariant::<Sums<false>>("{}", &rows);
     assert_eq!(at_once.graphs, one_by_one.graphs);

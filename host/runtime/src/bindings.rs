@@ -13,6 +13,7 @@ wasmtime::component::bindgen!({
             export tidemill:plugin/output@0.1.0;
             export tidemill:plugin/timers@0.1.0;
             export tidemill:plugin/state@0.1.0;
+            export tidemill:plugin/dictionary@0.1.0;
         }
     ",
     world: "tidemill:runtime/everything",

@@ -1,6 +1,6 @@
 //! From rows, cell by cell, to the columns of a batch.
 
-use crate::columns::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Columns};
+use crate::columns::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Columns, Dictionaries};
 use crate::plan::{ColumnKind, ColumnRequest, Shape};
 use crate::shared::SharedColumn;
 
@@ -19,15 +19,28 @@ pub struct ColumnsBuilder {
     spare: Vec<Columns>,
 }
 
-/// Batches whose memory is kept: two are under way where one is filled while another is called with, two more where a plugin's
-/// state is saved seldom.
-const SPARE_MAX: usize = 4;
+/// Batches whose memory is kept: two are under way where one is filled while another is called with, more where they are kept until
+/// a plugin's state is saved.
+const SPARE_MAX: usize = 8;
 
 impl ColumnsBuilder {
     /// A builder for the columns of a plan.
     pub fn new(requests: &[ColumnRequest]) -> Self {
         let columns = requests.iter().map(|request| Column::new(request.kind, request.shape)).collect();
         Self { columns, rows: 0, byte_len: 0, spare: Vec::new() }
+    }
+
+    /// The same for a plugin that reads [`Dictionaries`]: of what is [gathered](Self::gather), texts that repeat are there once.
+    pub fn with_dictionaries(requests: &[ColumnRequest]) -> Self {
+        let mut builder = Self::new(requests);
+        let texts = builder.columns.iter_mut().filter(|column| column.kind == ColumnKind::Text && column.shape == Shape::One);
+        texts.for_each(|column| column.codes = Some(Codes::default()));
+        builder
+    }
+
+    /// Whether it was made with them.
+    pub fn has_dictionaries(&self) -> bool {
+        self.columns.iter().any(|column| column.codes.is_some())
     }
 
     /// A cell of an int64 column.
@@ -98,7 +111,7 @@ impl ColumnsBuilder {
             column.gather(&shared[*number], rows);
         }
         self.rows += rows.len() as u32;
-        self.byte_len = self.columns.iter().map(|column| column.cells.byte_len() + column.rows).sum();
+        self.byte_len = self.columns.iter().map(|column| column.byte_len() + column.rows).sum();
     }
 
     /// Takes back the cells of the row begun.
@@ -133,8 +146,17 @@ impl ColumnsBuilder {
         self.abandon_row();
         out.clear();
         self.reserve(out);
-        self.columns.iter().for_each(|column| column.append(out));
+        let is_only = |kind| self.columns.iter().filter(|column| column.kind == kind).count() == 1;
+        let only = [ColumnKind::Int64, ColumnKind::Float64].map(is_only);
+        self.columns.iter_mut().for_each(|column| column.append(out, only));
         self.columns.iter().for_each(|column| out.bits.extend_from_slice(&column.valid));
+        let with_codes = self.columns.iter().filter_map(|column| column.codes.as_ref().map(|codes| (column, codes)));
+        let mut dictionaries = out.dictionaries.take();
+        for (column, codes) in with_codes {
+            let Dictionaries { texts, codes: out } = out.dictionaries.get_or_insert_with(|| dictionaries.take().unwrap_or_default());
+            texts.push(column.cells.len() as u32);
+            out.extend_from_slice(codes.rows.as_flattened());
+        }
         self.columns.iter_mut().for_each(Column::clear);
         (self.rows, self.byte_len) = (0, 0);
     }
@@ -188,12 +210,30 @@ struct Column {
     /// Where each row's run ends, counted in cells; empty for shape one.
     ends: Vec<u32>,
     in_run: bool,
+    /// Where cells are texts that are told apart.
+    codes: Option<Codes>,
 }
+
+/// For each row the number of its text.
+#[derive(Debug, Default)]
+struct Codes {
+    rows: Vec<[u8; 2]>,
+    /// For each text of a shared column its number here.
+    of_shared: Vec<u16>,
+}
+
+/// The number of a shared text that no row had yet.
+const NO_CODE: u16 = u16::MAX;
 
 impl Column {
     fn new(kind: ColumnKind, shape: Shape) -> Self {
         let (cells, keys) = (Cells::new(width(kind)), Cells::new(None));
-        Self { kind, shape, cells, keys, rows: 0, valid: Vec::new(), ends: Vec::new(), in_run: false }
+        Self { kind, shape, cells, keys, rows: 0, valid: Vec::new(), ends: Vec::new(), in_run: false, codes: None }
+    }
+
+    #[inline]
+    fn byte_len(&self) -> usize {
+        self.cells.byte_len() + self.codes.as_ref().map_or(0, |codes| 2 * codes.rows.len())
     }
 
     #[inline(always)]
@@ -208,7 +248,16 @@ impl Column {
         let is_text = matches!(self.kind, ColumnKind::Text | ColumnKind::Json);
         let value = value.filter(|value| !is_text || is_utf8(value));
         if self.kind.is_in_arena() && self.accepts(value.is_some()) {
+            self.push_code();
             self.cells.push(value.unwrap_or_default());
+        }
+    }
+
+    /// The next row's text is the next one.
+    #[inline]
+    fn push_code(&mut self) {
+        if let Some(codes) = &mut self.codes {
+            codes.rows.push((self.cells.len() as u16).to_le_bytes());
         }
     }
 
@@ -272,10 +321,11 @@ impl Column {
         if self.shape == Shape::One {
             if self.valid.len() == self.rows {
                 self.valid.push(0);
+                self.push_code();
                 self.cells.push_null();
             }
             self.rows += 1;
-            return self.cells.byte_len() + self.rows;
+            return self.byte_len() + self.rows;
         }
         self.finish_run()
     }
@@ -302,9 +352,10 @@ impl Column {
                 cells.iter_mut().zip(rows).for_each(|(cell, row)| *cell = shared.numbers[usize::from(*row)]);
             }
             ColumnKind::Boolean => data.extend(rows.iter().map(|row| shared.bits[usize::from(*row)])),
-            ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => {
-                rows.iter().for_each(|row| self.cells.push(shared.bytes[usize::from(*row)]));
-            }
+            ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => match &mut self.codes {
+                Some(codes) => codes.gather(shared, rows, &mut self.cells),
+                None => rows.iter().for_each(|row| self.cells.push(shared.text(*row))),
+            },
         }
         self.rows += rows.len();
         match shared.has_null {
@@ -315,7 +366,11 @@ impl Column {
 
     fn abandon_row(&mut self) {
         let cells = if self.shape == Shape::One { self.rows } else { self.ends.last().map_or(0, |end| *end as usize) };
-        self.cells.truncate(cells);
+        match &mut self.codes {
+            // A text that no row has does no harm.
+            Some(codes) => codes.rows.truncate(self.rows),
+            None => self.cells.truncate(cells),
+        }
         if self.shape == Shape::Entries {
             self.keys.truncate(cells);
         }
@@ -323,7 +378,8 @@ impl Column {
         self.in_run = false;
     }
 
-    fn append(&self, out: &mut Columns) {
+    /// Appends the cells to the lists; where a list is of this column `only`, they are handed over.
+    fn append(&mut self, out: &mut Columns, [only_int64, only_float64]: [bool; 2]) {
         if self.shape != Shape::One {
             out.spans.extend_from_slice(&[0; 4]);
             self.ends.iter().for_each(|end| out.spans.extend_from_slice(&end.to_le_bytes()));
@@ -332,6 +388,8 @@ impl Column {
             self.keys.append_to_arena(out);
         }
         match self.kind {
+            ColumnKind::Int64 if only_int64 => std::mem::swap(&mut out.int64s, &mut self.cells.data),
+            ColumnKind::Float64 if only_float64 => std::mem::swap(&mut out.float64s, &mut self.cells.data),
             ColumnKind::Int64 => out.int64s.extend_from_slice(&self.cells.data),
             ColumnKind::Float64 => out.float64s.extend_from_slice(&self.cells.data),
             ColumnKind::Boolean => out.bits.extend_from_slice(&self.cells.data),
@@ -340,13 +398,34 @@ impl Column {
     }
 
     fn clear(&mut self) {
-        let Self { kind: _, shape: _, cells, keys, rows, valid, ends, in_run } = self;
+        let Self { kind: _, shape: _, cells, keys, rows, valid, ends, in_run, codes } = self;
         *rows = 0;
         cells.truncate(0);
         keys.truncate(0);
         valid.clear();
         ends.clear();
         *in_run = false;
+        if let Some(codes) = codes {
+            codes.rows.clear();
+        }
+    }
+}
+
+impl Codes {
+    /// Appends rows of a shared column, and those of its texts that none of them had yet to `texts`.
+    fn gather(&mut self, shared: &SharedColumn<'_>, rows: &[u16], texts: &mut Cells) {
+        let Self { rows: codes, of_shared } = self;
+        of_shared.clear();
+        of_shared.resize(shared.texts.list().len(), NO_CODE);
+        codes.extend(rows.iter().map(|row| {
+            let text = usize::from(shared.codes[usize::from(*row)]);
+            let code = &mut of_shared[text];
+            if *code == NO_CODE {
+                *code = texts.len() as u16;
+                texts.push(shared.texts.list()[text]);
+            }
+            code.to_le_bytes()
+        }));
     }
 }
 

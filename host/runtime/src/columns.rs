@@ -11,7 +11,9 @@
 //! | `offsets` | for each column of kind text, bytes or json, cells + 1 offsets (u32) into `arena`; the keys of an entries column come as such a column directly before its values, also where the values are numbers |
 //! | `arena` | the bytes of all keys, texts, bytes and JSON values, column by column |
 //!
-//! A column of shape one has `R` cells. A null cell keeps its place: 0, 0.0, 0 or empty, with validity 0.
+//! A column of shape one has `R` cells. A null cell keeps its place: 0, 0.0, 0 or empty, with validity 0. Where there are
+//! dictionaries, a column of kind text and shape one has a cell for each of its texts in `offsets` and `arena`, and for each row
+//! the number of its text in `codes`.
 
 /// Most rows of one batch.
 pub const BATCH_ROWS_MAX: u32 = 4_096;
@@ -46,17 +48,33 @@ pub struct Columns {
     pub offsets: Vec<u8>,
     /// Bytes of keys and of text, bytes and json cells.
     pub arena: Vec<u8>,
+    /// Where a text that repeats is there once: for plugins that export `dictionary`.
+    pub dictionaries: Option<Dictionaries>,
+}
+
+/// Which texts the rows have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dictionaries {
+    /// For each column of kind text and shape one how many texts it has.
+    pub texts: Vec<u32>,
+    /// For each such column for each row the number of its text, two bytes each.
+    pub codes: Vec<u8>,
 }
 
 impl Columns {
     /// Bytes of all six lists.
     pub fn byte_len(&self) -> usize {
-        let Self { int64s, float64s, bits, spans, offsets, arena } = self;
-        [int64s, float64s, bits, spans, offsets, arena].into_iter().map(Vec::len).sum()
+        let Self { int64s, float64s, bits, spans, offsets, arena, dictionaries } = self;
+        let lists = [int64s, float64s, bits, spans, offsets, arena].into_iter().map(Vec::len).sum::<usize>();
+        lists + dictionaries.as_ref().map_or(0, |dictionaries| 4 * dictionaries.texts.len() + dictionaries.codes.len())
     }
 
     pub(crate) fn clear(&mut self) {
-        let Self { int64s, float64s, bits, spans, offsets, arena } = self;
+        let Self { int64s, float64s, bits, spans, offsets, arena, dictionaries } = self;
         [int64s, float64s, bits, spans, offsets, arena].into_iter().for_each(Vec::clear);
+        if let Some(Dictionaries { texts, codes }) = dictionaries {
+            texts.clear();
+            codes.clear();
+        }
     }
 }

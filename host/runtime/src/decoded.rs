@@ -93,7 +93,7 @@ impl Decoded {
     pub(crate) fn check(raw: wit::Decoded, rows: u32, plan: &Plan, limits: &Limits) -> Result<Self, Broken> {
         let wit::Decoded { columns, plan_of, rejections } = raw;
         let wit::ColumnsResult { int64s, float64s, bits, spans, offsets, arena } = columns;
-        let columns = Columns { int64s, float64s, bits, spans, offsets, arena };
+        let columns = Columns { int64s, float64s, bits, spans, offsets, arena, dictionaries: None };
         let places = places(&plan.fields, rows as usize);
         check_columns(&columns, &plan.fields, &places, rows as usize)?;
         check_plan_of(&plan_of, rows, plan.section_plans.len())?;
@@ -128,7 +128,7 @@ fn places(fields: &[Field], rows: usize) -> Vec<Place> {
 fn check_columns(columns: &Columns, fields: &[Field], places: &[Place], rows: usize) -> Result<(), Broken> {
     let count = |kind| fields.iter().filter(|field| field.kind == kind).count();
     let in_arena = fields.iter().filter(|field| field.kind.is_in_arena()).count();
-    let Columns { int64s, float64s, bits, spans, offsets, arena: _ } = columns;
+    let Columns { int64s, float64s, bits, spans, offsets, arena: _, dictionaries: _ } = columns;
     let lengths = [
         ("int64s", int64s.len(), 8 * rows * count(ColumnKind::Int64)),
         ("float64s", float64s.len(), 8 * rows * count(ColumnKind::Float64)),

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use wasmtime::Store;
 
+use crate::bindings::exports::tidemill::plugin::dictionary;
 use crate::bindings::tidemill::plugin::types as wit;
 use crate::call::Call;
-use crate::columns::{Batch, Columns};
+use crate::columns::{Batch, Columns, Dictionaries};
 use crate::declared::Declared;
 use crate::decoded::Decoded;
 use crate::delivery::{Delivery, check_deliveries};
@@ -99,8 +100,17 @@ impl Instance {
     pub fn process(&mut self, batch: &Batch) -> Result<Findings, CallError> {
         let call = Call::data("process", &self.limits);
         let KindGuest::Analysis(guest) = &self.exports.kind else { return Err(self.wrong_kind(call)) };
-        let guest = guest.clone();
-        let raw = self.run(call, |store| guest.call_process(store, lower(batch)))?;
+        let raw = match &batch.columns.dictionaries {
+            None => {
+                let guest = guest.clone();
+                self.run(call, |store| guest.call_process(store, lower(batch)))
+            }
+            Some(Dictionaries { texts, codes }) => {
+                let Some(guest) = self.exports.dictionary.clone() else { return Err(self.no_dictionary(call)) };
+                let dictionaries = dictionary::Dictionaries { texts, codes };
+                self.run(call, |store| guest.call_process(store, lower(batch), dictionaries))
+            }
+        }?;
         let checked = Findings::check(raw, Some(batch.rows), &mut self.declared, &self.limits);
         self.checked(call, checked)
     }
@@ -158,6 +168,11 @@ impl Instance {
         self.plain(CallErrorKind::Output, message)
     }
 
+    fn no_dictionary(&self, call: Call) -> CallError {
+        let message = format!("`{}` was called with dictionaries, but `{}` does not export `dictionary`", call.name, self.plugin.name());
+        self.plain(CallErrorKind::Output, message)
+    }
+
     /// An error of a call that never reached the guest.
     fn plain(&self, kind: CallErrorKind, message: String) -> CallError {
         CallError { kind, message, backtrace: String::new(), fuel: 0, limit: None, log: Vec::new() }
@@ -196,7 +211,7 @@ fn ask(exports: &Exports, config: &str, store: &mut Store<HostState>) -> wasmtim
 /// Borrows a batch for the boundary: the lists are copied once, into the guest.
 fn lower(batch: &Batch) -> wit::Batch<'_> {
     let Batch { partition, rows, now_ms, columns } = batch;
-    let Columns { int64s, float64s, bits, spans, offsets, arena } = columns;
+    let Columns { int64s, float64s, bits, spans, offsets, arena, dictionaries: _ } = columns;
     let columns = wit::ColumnsParam { int64s, float64s, bits, spans, offsets, arena };
     wit::Batch { partition: *partition, rows: *rows, now_ms: *now_ms, columns }
 }

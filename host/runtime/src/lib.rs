@@ -35,7 +35,7 @@ mod store;
 
 pub use admission::{Arithmetic, Available, Demand, HOST_BYTES_PER_INSTANCE, MAPPINGS_PER_INSTANCE, MAPPINGS_RESERVED, Refusal, admission};
 pub use builder::ColumnsBuilder;
-pub use columns::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Columns};
+pub use columns::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, Columns, Dictionaries};
 pub use decoded::{Cell, Decoded, Rejection};
 pub use delivery::{Delivery, Target};
 pub use engine::{CONFIG_LABEL, WASMTIME_VERSION};

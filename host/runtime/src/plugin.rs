@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{AsContextMut, Store};
 
-use crate::bindings::exports::tidemill::plugin::{analysis, decoder, output, state, timers};
+use crate::bindings::exports::tidemill::plugin::{analysis, decoder, dictionary, output, state, timers};
 use crate::error::CallError;
 use crate::instance::Instance;
 use crate::limits::Limits;
@@ -31,6 +31,7 @@ struct Loaded {
     kind: KindIndices,
     timers: Option<timers::GuestIndices>,
     state: Option<state::GuestIndices>,
+    dictionary: Option<dictionary::GuestIndices>,
 }
 
 enum KindIndices {
@@ -44,6 +45,7 @@ pub(crate) struct Exports {
     pub(crate) kind: KindGuest,
     pub(crate) timers: Option<timers::Guest>,
     pub(crate) state: Option<state::Guest>,
+    pub(crate) dictionary: Option<dictionary::Guest>,
 }
 
 pub(crate) enum KindGuest {
@@ -88,6 +90,11 @@ impl Plugin {
         self.0.state.is_some()
     }
 
+    /// Whether it exports `dictionary`: it reads [batches with dictionaries](crate::ColumnsBuilder::with_dictionaries).
+    pub fn has_dictionary(&self) -> bool {
+        self.0.dictionary.is_some()
+    }
+
     /// A new instance that answered `open`. Costs 10 to 50 us for a Rust guest, about a millisecond for an interpreter.
     pub fn open(&self, config_json: &str, limits: &Limits) -> Result<Instance, CallError> {
         Instance::open(self, config_json, limits)
@@ -109,9 +116,11 @@ impl Plugin {
         let has = |interface: &str| component.get_export_index(None, interface).is_some();
         let timers = has("tidemill:plugin/timers@0.1.0").then(|| timers::GuestIndices::new(&pre));
         let state = has("tidemill:plugin/state@0.1.0").then(|| state::GuestIndices::new(&pre));
+        let dictionary = has("tidemill:plugin/dictionary@0.1.0").then(|| dictionary::GuestIndices::new(&pre));
         let version = hash.to_hex()[..12].to_owned();
         let (timers, state) = (timers.transpose().map_err(unfit)?, state.transpose().map_err(unfit)?);
-        Ok(Self(Arc::new(Loaded { name: name.into(), version, pre, kind, timers, state })))
+        let dictionary = dictionary.transpose().map_err(unfit)?;
+        Ok(Self(Arc::new(Loaded { name: name.into(), version, pre, kind, timers, state, dictionary })))
     }
 
     /// Instantiates into a Store; the guest's initialisers run.
@@ -124,7 +133,8 @@ impl Plugin {
         };
         let timers = self.0.timers.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
         let state = self.0.state.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
-        Ok(Exports { kind, timers, state })
+        let dictionary = self.0.dictionary.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
+        Ok(Exports { kind, timers, state, dictionary })
     }
 
     /// A Store of the same engine.

@@ -2,6 +2,7 @@
 
 use crate::builder::is_utf8;
 use crate::plan::ColumnKind;
+use tidemill_message::Texts;
 
 /// A cell as it is in a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,14 +31,16 @@ pub struct SharedColumn<'m> {
     pub(crate) numbers: Vec<[u8; 8]>,
     /// Cells of boolean.
     pub(crate) bits: Vec<u8>,
-    /// Cells of text, bytes and json.
-    pub(crate) bytes: Vec<&'m [u8]>,
+    /// Cells of text, bytes and json, and for each row which it is.
+    pub(crate) texts: Texts<'m>,
+    pub(crate) codes: Vec<u16>,
 }
 
 impl<'m> SharedColumn<'m> {
     /// A column without rows.
     pub fn new(kind: ColumnKind) -> Self {
-        Self { kind, valid: Vec::new(), has_null: false, numbers: Vec::new(), bits: Vec::new(), bytes: Vec::new() }
+        let texts = Texts::new(kind == ColumnKind::Text);
+        Self { kind, valid: Vec::new(), has_null: false, numbers: Vec::new(), bits: Vec::new(), texts, codes: Vec::new() }
     }
 
     /// Appends a row. A cell whose kind is not the column's, and text that is not UTF-8, are null.
@@ -47,15 +50,29 @@ impl<'m> SharedColumn<'m> {
             (ColumnKind::Int64, CellRef::Int64(value)) => self.push_number(value.to_le_bytes()),
             (ColumnKind::Float64, CellRef::Float64(value)) => self.push_number(value.to_le_bytes()),
             (ColumnKind::Boolean, CellRef::Boolean(value)) => self.push_bit(value),
-            (ColumnKind::Bytes, CellRef::Bytes(value)) => self.push_bytes(value),
-            (ColumnKind::Text | ColumnKind::Json, CellRef::Bytes(value)) if is_utf8(value) => self.push_bytes(value),
-            _ => {
-                self.push_zero();
-                self.has_null = true;
-                false
-            }
+            (ColumnKind::Bytes, CellRef::Bytes(value)) => self.push_text(value, |_| true),
+            (ColumnKind::Text | ColumnKind::Json, CellRef::Bytes(value)) => self.push_text(value, is_utf8),
+            _ => self.push_zero(),
         };
+        self.has_null |= !is_valid;
         self.valid.push(u8::from(is_valid));
+    }
+
+    /// Appends rows of a text column of which somebody told the texts apart: `codes` has for each the number of its text, from 1, or
+    /// another one, or none, where it has no text.
+    pub fn take_texts(&mut self, texts: &[&'m [u8]], codes: &[u16], rows: usize) {
+        let known: Vec<_> = texts.iter().map(|text| self.texts.push(text, is_utf8)).collect();
+        let mut empty = None;
+        for row in 0..rows {
+            let text = codes.get(row).and_then(|code| known.get(usize::from(*code).wrapping_sub(1)));
+            let (code, is_valid) = match text {
+                Some(text) => *text,
+                None => (*empty.get_or_insert_with(|| self.texts.push(&[], |_| true).0), false),
+            };
+            self.codes.push(code);
+            self.valid.push(u8::from(is_valid));
+            self.has_null |= !is_valid;
+        }
     }
 
     /// Whether some row is null.
@@ -68,36 +85,72 @@ impl<'m> SharedColumn<'m> {
         self.valid.get(row) == Some(&1)
     }
 
+    /// Bytes of all texts, each once where they are told apart.
+    pub fn text_bytes(&self) -> usize {
+        self.texts.byte_len()
+    }
+
     /// Forgets the rows, keeps the memory.
     pub fn clear(&mut self) {
-        let Self { kind: _, valid, has_null, numbers, bits, bytes } = self;
+        let Self { kind: _, valid, has_null, numbers, bits, texts, codes } = self;
         valid.clear();
         numbers.clear();
         bits.clear();
-        bytes.clear();
+        texts.clear();
+        codes.clear();
         *has_null = false;
     }
 
-    fn push_zero(&mut self) {
+    fn push_zero(&mut self) -> bool {
         match self.kind {
             ColumnKind::Int64 | ColumnKind::Float64 => self.push_number([0; 8]),
             ColumnKind::Boolean => self.push_bit(false),
-            ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => self.push_bytes(&[]),
+            ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => self.push_text(&[], |_| true),
         };
+        false
     }
 
+    #[inline]
     fn push_number(&mut self, value: [u8; 8]) -> bool {
         self.numbers.push(value);
         true
     }
 
+    #[inline]
+    fn push_text(&mut self, value: &'m [u8], is_valid: impl FnOnce(&[u8]) -> bool) -> bool {
+        let (code, is_valid) = self.texts.code(value, is_valid);
+        self.codes.push(code);
+        is_valid
+    }
+
+    /// The text of a row.
+    #[inline]
+    pub(crate) fn text(&self, row: u16) -> &'m [u8] {
+        self.texts.list()[usize::from(self.codes[usize::from(row)])]
+    }
+
+    #[inline]
     fn push_bit(&mut self, value: bool) -> bool {
         self.bits.push(u8::from(value));
         true
     }
+}
 
-    fn push_bytes(&mut self, value: &'m [u8]) -> bool {
-        self.bytes.push(value);
-        true
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_repeat_are_there_once() {
+        let mut column = SharedColumn::new(ColumnKind::Text);
+        let texts: [&[u8]; 4] = [b"a", b"", b"\xff", b"a"];
+        for _ in 0..2 {
+            texts.iter().for_each(|text| column.push(CellRef::Bytes(text)));
+            column.push(CellRef::Int64(1));
+            let rows: Vec<_> = (0..5).map(|row| (column.text(row), column.is_valid(usize::from(row)))).collect();
+            assert_eq!(rows, [(&b"a"[..], true), (b"", true), (b"", false), (b"a", true), (b"", false)]);
+            assert_eq!((column.codes[0], column.codes[3], column.text_bytes(), column.has_null()), (0, 0, 1, true));
+            column.clear();
+        }
     }
 }

@@ -12,5 +12,6 @@ pub mod analysis_plugin;
 pub mod decoder_plugin;
 pub mod imports;
 pub mod output_plugin;
+pub mod with_dictionary;
 pub mod with_state;
 pub mod with_timers;

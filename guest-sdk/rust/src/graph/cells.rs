@@ -34,6 +34,30 @@ impl Cells {
         }
     }
 
+    /// Merges the same value so many times, at least once, into its cell.
+    #[inline]
+    pub(super) fn add_times(&mut self, time_s: u32, value: f64, times: u32) {
+        // A minimum or maximum of equal values is one of them; what is added up here are ones, so the product is exact.
+        let value = if self.aggregation == Aggregation::Sum { value * f64::from(times) } else { value };
+        self.add(time_s, value);
+    }
+
+    /// Merges values of one second one after the other, as [`add`](Self::add) would.
+    pub(super) fn add_all(&mut self, time_s: u32, values: &[[u8; 8]]) {
+        let (blocks, rest) = values.as_chunks::<8>();
+        for block in blocks {
+            let values = block.map(f64::from_le_bytes);
+            let has_nan = values.iter().fold(false, |any, value| any | value.is_nan());
+            let is_at_hand = time_s.wrapping_sub(self.begin_s) < self.width_s;
+            if self.aggregation == Aggregation::Sum && is_at_hand && !has_nan {
+                self.value = values.iter().fold(self.value, |sum, value| sum + value);
+            } else {
+                values.iter().for_each(|value| self.add(time_s, *value));
+            }
+        }
+        rest.iter().for_each(|value| self.add(time_s, f64::from_le_bytes(*value)));
+    }
+
     #[inline(never)]
     fn add_to_another(&mut self, time_s: u32, value: f64) {
         if value.is_nan() {

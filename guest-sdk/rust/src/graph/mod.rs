@@ -1,14 +1,13 @@
 //! Circular-buffer graphs: declared once, filled by adding; the host sees one cell per column and time for a whole batch.
 
+mod batch;
 mod cells;
 mod names;
 mod seconds;
 
-use crate::rows::Slot;
-use crate::{Time, wire};
+use crate::wire;
 use cells::Cells;
-use names::{Names, is_same};
-use seconds::Seconds;
+use names::Names;
 
 pub use wire::Aggregation;
 
@@ -120,6 +119,8 @@ pub struct Graphs {
     rules: Vec<wire::AlertRule>,
     /// Of all columns of all graphs, side by side: adding is a look at one of them.
     cells: Vec<Cells>,
+    /// Memory for counting.
+    counts: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -208,34 +209,6 @@ impl Graphs {
         self.cells[column.slot as usize].add(time_s, value);
     }
 
-    /// Adds 1 for each row to the column of its name; see [`crate::analysis::Findings::count_rows`].
-    pub(crate) fn count_rows(&mut self, graph: Graph, rows: usize, times: Slot<'_>, names: Slot<'_>, none: &str) {
-        let mut seconds = Seconds::new(self.graphs[graph.0 as usize].shape.seconds_per_row);
-        let mut last: (&[u8], Option<GraphColumn>) = (&[], None);
-        for row in 0..rows {
-            let name = if names.is_valid(row) { names.bytes(row) } else { none.as_bytes() };
-            let column = match last {
-                // What comes in a row is often alike.
-                (known, Some(column)) if is_same(known, name) => column,
-                _ => match self.find(graph, name) {
-                    Some(column) => column,
-                    None => self.column(graph, if names.is_valid(row) { names.text(row) } else { none }),
-                },
-            };
-            last = (name, Some(column));
-            self.cells[column.slot as usize].add(seconds.of(time_of(&times, row)), 1.0);
-        }
-    }
-
-    /// Adds the value of each row that has one; see [`crate::analysis::Findings::add_rows`].
-    pub(crate) fn add_rows(&mut self, column: GraphColumn, rows: usize, times: Slot<'_>, values: Slot<'_>) {
-        let mut seconds = Seconds::new(self.graphs[column.graph as usize].shape.seconds_per_row);
-        let cells = &mut self.cells[column.slot as usize];
-        for row in (0..rows).filter(|row| values.is_valid(*row)) {
-            cells.add(seconds.of(time_of(&times, row)), f64::from_le_bytes(values.number(row)));
-        }
-    }
-
     /// Drops what was added since the last [`Graphs::take_into`].
     pub(crate) fn discard(&mut self) {
         self.cells.iter_mut().for_each(|cells| drop(cells.drain()));
@@ -243,7 +216,7 @@ impl Graphs {
 
     /// Moves new declarations and all cells into what the call returns.
     pub(crate) fn take_into(&mut self, out: &mut wire::Findings) {
-        let Self { graphs, declared, rules, cells } = self;
+        let Self { graphs, declared, rules, cells, counts: _ } = self;
         for graph in &graphs[*declared..] {
             let GraphShape { rows, seconds_per_row, .. } = graph.shape;
             out.new_graphs.push(wire::Graph { title: graph.title.clone(), rows, seconds_per_row });
@@ -277,11 +250,6 @@ impl GraphState {
             }
         }
     }
-}
-
-#[inline]
-fn time_of(times: &Slot<'_>, row: usize) -> Time {
-    Time::from_ns(i64::from_le_bytes(times.number(row)))
 }
 
 fn wire_rule(graph: u32, column: u32, id: String, rule: Rule) -> wire::AlertRule {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::Dictionaries;
 use crate::wire::{ColumnRequest, Columns, Kind, Shape};
 
 /// A list of the batch is shorter or longer than its columns need.
@@ -36,6 +37,8 @@ pub struct Slot<'b> {
     offsets: &'b [[u8; 4]],
     keys: &'b [[u8; 4]],
     arena: &'b [u8],
+    /// For each row the number of its text, where each text is there once; else empty.
+    codes: &'b [[u8; 2]],
     /// The bytes of a text column, checked in one go, and where they begin in the arena.
     text: &'b str,
     text_begin: usize,
@@ -43,8 +46,18 @@ pub struct Slot<'b> {
 
 impl<'b> Slot<'b> {
     /// A column that is not there.
-    pub(crate) const EMPTY: Slot<'static> =
-        Slot { numbers: &[], bits: &[], validity: &[], spans: &[], offsets: &[], keys: &[], arena: &[], text: "", text_begin: 0 };
+    pub(crate) const EMPTY: Slot<'static> = Slot {
+        numbers: &[],
+        bits: &[],
+        validity: &[],
+        spans: &[],
+        offsets: &[],
+        keys: &[],
+        arena: &[],
+        codes: &[],
+        text: "",
+        text_begin: 0,
+    };
 
     #[inline]
     pub(crate) fn is_valid(&self, row: usize) -> bool {
@@ -69,12 +82,43 @@ impl<'b> Slot<'b> {
     /// A cell of a text column. The host gives UTF-8; anything else reads as empty rather than costing the batch.
     #[inline]
     pub(crate) fn text(&self, cell: usize) -> &'b str {
+        self.text_at(self.codes.get(cell).map_or(cell, |code| usize::from(u16::from_le_bytes(*code))))
+    }
+
+    /// The text of a number: the cell's own, or its code.
+    #[inline]
+    pub(crate) fn text_at(&self, cell: usize) -> &'b str {
         let (start, end) = (offset(self.offsets, cell), offset(self.offsets, cell + 1));
         // Wraps where there is no checked text, and is out of range then.
         match self.text.get(start.wrapping_sub(self.text_begin)..end.wrapping_sub(self.text_begin)) {
             Some(text) => text,
             None => as_text(self.bytes(cell)),
         }
+    }
+
+    /// For each row the number of its text; empty where texts are not told apart.
+    pub(crate) fn codes(&self) -> &'b [[u8; 2]] {
+        self.codes
+    }
+
+    /// How many texts there are.
+    pub(crate) fn texts(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
+    }
+
+    /// The numbers of all rows.
+    pub(crate) fn numbers(&self) -> &'b [[u8; 8]] {
+        self.numbers
+    }
+
+    /// Whether no row is null.
+    pub(crate) fn is_complete(&self) -> bool {
+        let (blocks, rest) = self.validity.as_chunks::<32>();
+        let has_zero = |block: &[u8; 32]| {
+            let zero = |word: u64| word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080;
+            block.as_chunks::<8>().0.iter().fold(0, |zeros, word| zeros | zero(u64::from_le_bytes(*word))) != 0
+        };
+        !blocks.iter().any(has_zero) && rest.iter().all(|byte| *byte != 0)
     }
 
     pub(crate) fn key(&self, cell: usize) -> &'b [u8] {
@@ -144,6 +188,11 @@ impl<'b> List<'b> {
         Self { name, bytes, taken: 0 }
     }
 
+    /// So many codes.
+    fn codes(&mut self, count: usize) -> Result<&'b [[u8; 2]], LayoutError> {
+        Ok(self.take(count * 2)?.as_chunks().0)
+    }
+
     /// So many offsets.
     fn offsets(&mut self, count: usize) -> Result<&'b [[u8; 4]], LayoutError> {
         Ok(self.take(count * 4)?.as_chunks().0)
@@ -172,7 +221,14 @@ impl<'b> List<'b> {
 }
 
 /// Cuts the lists into one slot for each requested column.
-pub(crate) fn cut<'b>(columns: &'b Columns, rows: usize, requests: &[ColumnRequest]) -> Result<Vec<Slot<'b>>, LayoutError> {
+pub(crate) fn cut<'b>(
+    columns: &'b Columns,
+    dictionaries: Option<&'b Dictionaries>,
+    rows: usize,
+    requests: &[ColumnRequest],
+) -> Result<Vec<Slot<'b>>, LayoutError> {
+    let mut codes = List::new("codes", dictionaries.map_or(&[], |dictionaries| &dictionaries.codes));
+    let mut texts = dictionaries.map_or(&[][..], |dictionaries| &dictionaries.texts).iter();
     let Columns { int64s, float64s, bits, spans, offsets, arena } = columns;
     let mut int64s = List::new("int64s", int64s);
     let mut float64s = List::new("float64s", float64s);
@@ -190,6 +246,10 @@ pub(crate) fn cut<'b>(columns: &'b Columns, rows: usize, requests: &[ColumnReque
         if request.shape == Shape::Entries {
             slot.keys = offsets.offsets(cells + 1)?;
         }
+        if dictionaries.is_some() && request.kind == Kind::Text && request.shape == Shape::One {
+            slot.codes = codes.codes(rows)?;
+            cells = texts.next().map_or(0, |texts| *texts as usize);
+        }
         match request.kind {
             Kind::Int64 => slot.numbers = int64s.numbers(cells)?,
             Kind::Float64 => slot.numbers = float64s.numbers(cells)?,
@@ -204,7 +264,7 @@ pub(crate) fn cut<'b>(columns: &'b Columns, rows: usize, requests: &[ColumnReque
     for slot in &mut slots {
         slot.validity = bits.take(rows)?;
     }
-    for list in [int64s, float64s, bits, spans, offsets] {
+    for list in [int64s, float64s, bits, spans, offsets, codes] {
         list.finish()?;
     }
     Ok(slots)

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use crate::Time;
 use crate::subscription::Column;
-use crate::wire;
+use crate::{Dictionaries, wire};
 
 pub(crate) use layout::LayoutError;
 pub(crate) use layout::Slot;
@@ -26,7 +26,16 @@ pub struct Rows<'b> {
 impl<'b> Rows<'b> {
     /// Cuts a batch into its columns. The lists' lengths are checked here, single cells when they are read.
     pub(crate) fn new(batch: &'b wire::Batch, requests: &[wire::ColumnRequest]) -> Result<Self, LayoutError> {
-        let slots = layout::cut(&batch.columns, batch.rows as usize, requests)?;
+        Self::with(batch, None, requests)
+    }
+
+    /// The same of a batch in which a text that repeats is there once, if it has dictionaries.
+    pub(crate) fn with(
+        batch: &'b wire::Batch,
+        dictionaries: Option<&'b Dictionaries>,
+        requests: &[wire::ColumnRequest],
+    ) -> Result<Self, LayoutError> {
+        let slots = layout::cut(&batch.columns, dictionaries, batch.rows as usize, requests)?;
         Ok(Self { slots, rows: batch.rows as usize, partition: batch.partition, now: Time::from_ms(batch.now_ms) })
     }
 

@@ -1,20 +1,32 @@
 //! Laying rows out as the host does.
 
 use super::{Cell, Row};
+use crate::Dictionaries;
 use crate::wire::{Batch, ColumnRequest, Columns, Kind, Shape};
 
 /// A batch of the rows that have every required column, and which of the rows these are.
 pub(super) fn batch(rows: &[Row], requests: &[ColumnRequest]) -> (Batch, Vec<usize>) {
+    let (batch, kept, _) = write(Writer::default(), rows, requests);
+    (batch, kept)
+}
+
+/// The same with each text once.
+pub(super) fn batch_with_dictionaries(rows: &[Row], requests: &[ColumnRequest]) -> (Batch, Vec<usize>, Dictionaries) {
+    let dictionaries = Some(Dictionaries { texts: Vec::new(), codes: Vec::new() });
+    let (batch, kept, dictionaries) = write(Writer { dictionaries, ..Writer::default() }, rows, requests);
+    (batch, kept, dictionaries.expect("the writer has them"))
+}
+
+fn write(mut writer: Writer, rows: &[Row], requests: &[ColumnRequest]) -> (Batch, Vec<usize>, Option<Dictionaries>) {
     let cells: Vec<Vec<Cell>> = rows.iter().map(|row| requests.iter().map(|request| row.cell(request)).collect()).collect();
     let complete = |row: &usize| missing(&rows[*row], requests).is_none();
     let kept: Vec<usize> = (0..rows.len()).filter(complete).collect();
     let column = |index: usize| kept.iter().map(|&row| cells[row][index].clone()).collect::<Vec<_>>();
 
-    let mut writer = Writer::default();
     let validity: Vec<u8> = requests.iter().enumerate().flat_map(|(index, request)| writer.column(request, &column(index))).collect();
     writer.columns.bits.extend(validity);
     let now_ms = rows.iter().map(newest_ms).max().unwrap_or_default();
-    (Batch { partition: 0, rows: kept.len() as u32, now_ms, columns: writer.columns }, kept)
+    (Batch { partition: 0, rows: kept.len() as u32, now_ms, columns: writer.columns }, kept, writer.dictionaries)
 }
 
 /// The first required column that a row lacks.
@@ -32,12 +44,13 @@ fn newest_ms(row: &Row) -> i64 {
 
 struct Writer {
     columns: Columns,
+    dictionaries: Option<Dictionaries>,
 }
 
 impl Default for Writer {
     fn default() -> Self {
         let (int64s, float64s, bits, spans, offsets, arena) = Default::default();
-        Self { columns: Columns { int64s, float64s, bits, spans, offsets, arena } }
+        Self { columns: Columns { int64s, float64s, bits, spans, offsets, arena }, dictionaries: None }
     }
 }
 
@@ -57,7 +70,13 @@ impl Writer {
         if request.shape == Shape::Entries {
             self.bytes(cells.iter().map(|(key, _)| key.as_bytes()));
         }
-        self.cells(request.kind, &cells);
+        match &mut self.dictionaries {
+            Some(dictionaries) if request.kind == Kind::Text && request.shape == Shape::One => {
+                let texts = tell_apart(&cells, dictionaries);
+                self.bytes(texts.into_iter());
+            }
+            _ => self.cells(request.kind, &cells),
+        }
         let is_valid = |cell: &Cell| if request.shape == Shape::One { is_kind(cell, request.kind) } else { *cell != Cell::Null };
         rows.iter().map(|cell| u8::from(is_valid(cell))).collect()
     }
@@ -78,6 +97,21 @@ impl Writer {
             push_u32(&mut self.columns.offsets, self.columns.arena.len());
         }
     }
+}
+
+/// The texts of a column, each once, with their codes in the dictionaries.
+fn tell_apart<'c>(cells: &[&'c (String, Cell)], dictionaries: &mut Dictionaries) -> Vec<&'c [u8]> {
+    let mut texts: Vec<&[u8]> = Vec::new();
+    for (_, cell) in cells {
+        let text = bytes(cell);
+        let code = texts.iter().position(|known| *known == text).unwrap_or(texts.len());
+        if code == texts.len() {
+            texts.push(text);
+        }
+        dictionaries.codes.extend_from_slice(&(code as u16).to_le_bytes());
+    }
+    dictionaries.texts.push(texts.len() as u32);
+    texts
 }
 
 /// The cells of one row, with keys where the shape has them.

@@ -109,6 +109,21 @@ fn bad_utf8_in_a_log_line() {
 }
 
 #[test]
+fn a_batch_with_dictionaries_for_a_guest_that_does_not_read_them() {
+    let mut guest = Guest::new("analysis");
+    let (opened, answer) = (guest.subscription("TRUE", &[]), guest.findings(&[]));
+    let guest = guest.open("analysis", &format!("i32.const {opened}")).process(&format!("i32.const {answer}"));
+    let mut instance = open(guest, &Limits::default());
+    assert!(!instance.plugin().has_dictionary());
+    let mut batch = batch();
+    batch.columns.dictionaries = Some(tidemill_runtime::Dictionaries::default());
+    let error = instance.process(&batch).expect_err("refused");
+    assert!(error.message.contains("does not export `dictionary`"), "{}", error.message);
+    batch.columns.dictionaries = None;
+    instance.process(&batch).expect("it never reached the guest");
+}
+
+#[test]
 fn an_open_that_answers_nonsense() {
     let mut guest = Guest::new("analysis");
     let opened = guest.subscription("TRUE", &[("Timestamp", 0, 0, true), ("/a/*", 3, 0, false)]);
