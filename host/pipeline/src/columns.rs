@@ -36,6 +36,18 @@ pub enum Header {
 }
 
 impl Header {
+    /// Its name in paths and matchers, where it is text.
+    pub fn text_name(self) -> Option<&'static str> {
+        match self {
+            Self::Type => Some("Type"),
+            Self::Logger => Some("Logger"),
+            Self::Hostname => Some("Hostname"),
+            Self::Payload => Some("Payload"),
+            Self::EnvVersion => Some("EnvVersion"),
+            Self::Timestamp | Self::Uuid | Self::Severity | Self::Pid => None,
+        }
+    }
+
     fn parse(name: &str) -> Option<Self> {
         Some(match name {
             "Timestamp" => Self::Timestamp,

@@ -35,6 +35,10 @@ impl Component for Configured {
         self.plugin.has_timers()
     }
 
+    fn has_dictionary(&self) -> bool {
+        self.plugin.has_dictionary()
+    }
+
     fn open(&self) -> Result<Box<dyn Guest>, CallError> {
         Ok(Box::new(self.plugin.open(&self.config, &self.limits)?))
     }

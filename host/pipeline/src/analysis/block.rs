@@ -1,19 +1,25 @@
 //! Headers and fields of some messages as columns: read once for all plugins, each of which then takes the rows that its matcher
 //! selects. Reading a message for each plugin anew costs more than most plugins do with it.
 
-use super::rows::{Fed, Row};
+use super::rows::{Fed, RowBlock};
 use crate::columns::{ColumnPlan, ColumnSource, Header, field_cell, header_cell, is_written_out};
 use bytes::Bytes;
-use tidemill_message::{FoundFields, MessageRef};
+use std::sync::Arc;
+use tidemill_message::{BLOCK_MESSAGES_MAX, FoundFields, MatchBlock, MatcherSet, MessageRef};
 use tidemill_runtime::{CellRef, ColumnKind, SharedColumn};
 
 /// Messages of a block: their columns stay in a core's own cache.
-pub const BLOCK_ROWS_MAX: usize = 512;
+pub const BLOCK_ROWS_MAX: usize = BLOCK_MESSAGES_MAX;
+
+/// The most bytes of a cell without its text: a number or a code with an offset, and its validity.
+const ROW_BYTES: usize = 9;
 
 /// The columns that plugins share, each once.
 #[derive(Debug, Default)]
 pub struct SharedPlan {
     columns: Vec<(Source, ColumnKind)>,
+    /// For each column the variable of matchers that has the same texts.
+    tested: Vec<Option<usize>>,
 }
 
 /// Where a shared column's cells come from.
@@ -31,8 +37,8 @@ pub struct SharedColumns {
     pub numbers: Vec<usize>,
     /// Those that a row needs.
     required: Vec<usize>,
-    /// How many of its cells are bytes of the message.
-    texts: usize,
+    /// Those of which the cells are bytes of the message.
+    texts: Vec<usize>,
 }
 
 impl SharedPlan {
@@ -46,8 +52,18 @@ impl SharedPlan {
         });
         let sources = sources.collect::<Option<Vec<_>>>()?;
         let numbers: Vec<_> = sources.iter().map(|column| self.number(*column)).collect();
-        let texts = sources.iter().filter(|(_, kind)| kind.is_in_arena()).count();
+        let texts = sources.iter().zip(&numbers).filter(|((_, kind), _)| kind.is_in_arena()).map(|(_, number)| *number).collect();
         Some(SharedColumns { required: plan.required().map(|at| numbers[at]).collect(), numbers, texts })
+    }
+
+    /// What the matchers test of text columns is read once for both.
+    pub fn share_with(&mut self, matchers: &MatcherSet) {
+        let slot = |(source, kind): &(Source, ColumnKind)| match source {
+            _ if *kind != ColumnKind::Text => None,
+            Source::Header(header) => matchers.header_slot(header.text_name()?),
+            Source::Field(place) => matchers.field_slot(*place),
+        };
+        self.tested = self.columns.iter().map(slot).collect();
     }
 
     fn number(&mut self, column: (Source, ColumnKind)) -> usize {
@@ -63,7 +79,7 @@ pub struct Block<'m> {
     plan: &'m SharedPlan,
     columns: Vec<SharedColumn<'m>>,
     chunk: &'m Bytes,
-    rows: Vec<Row>,
+    rows: Arc<RowBlock>,
     value_bytes_max: usize,
 }
 
@@ -71,31 +87,52 @@ impl<'m> Block<'m> {
     /// An empty block of messages that lie in what was fetched.
     pub fn new(plan: &'m SharedPlan, chunk: &'m Bytes) -> Self {
         let columns = plan.columns.iter().map(|(_, kind)| SharedColumn::new(*kind)).collect();
-        Self { plan, columns, chunk, rows: Vec::new(), value_bytes_max: 0 }
+        Self { plan, columns, chunk, rows: Arc::new(RowBlock::new(chunk, BLOCK_ROWS_MAX)), value_bytes_max: 0 }
     }
 
     /// Appends a message and answers its place.
     pub fn push(&mut self, fed: &Fed<'m>, message: &MessageRef<'m>, found: &FoundFields<'m>) -> u16 {
         for (column, (source, kind)) in self.columns.iter_mut().zip(&self.plan.columns) {
-            column.push(match source {
-                Source::Header(header) => header_cell(*header, *kind, message),
-                Source::Field(place) => found.get(*place).map_or(CellRef::Null, |field| field_cell(field, *kind)),
-            });
+            column.push(cell(*source, *kind, message, found));
         }
+        self.push_row(fed)
+    }
+
+    /// Appends a message, but for the texts that matchers test: [`Block::take_texts`] gets them all at once.
+    pub fn push_untested(&mut self, fed: &Fed<'m>, message: &MessageRef<'m>, found: &FoundFields<'m>) {
+        let columns = self.columns.iter_mut().zip(&self.plan.columns).zip(&self.plan.tested);
+        for ((column, (source, kind)), _) in columns.filter(|(_, tested)| tested.is_none()) {
+            column.push(cell(*source, *kind, message, found));
+        }
+        self.push_row(fed);
+    }
+
+    /// The texts of all messages, which were pushed to both.
+    pub fn take_texts(&mut self, matched: &MatchBlock<'m>) {
+        for (column, slot) in self.columns.iter_mut().zip(&self.plan.tested) {
+            if let Some((texts, codes)) = slot.and_then(|slot| matched.texts(slot)) {
+                column.take_texts(texts, codes, matched.len());
+            }
+        }
+    }
+
+    fn push_row(&mut self, fed: &Fed<'m>) -> u16 {
         self.value_bytes_max = self.value_bytes_max.max(fed.value.len());
-        self.rows.push(Row::new(fed));
-        self.rows.len() as u16 - 1
+        // Nobody else has them before the block is worked on.
+        let rows = Arc::make_mut(&mut self.rows);
+        rows.push(fed);
+        rows.rows().len() as u16 - 1
     }
 
     /// Whether it has to be worked on before more is pushed.
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= BLOCK_ROWS_MAX
+        self.rows.rows().len() >= BLOCK_ROWS_MAX
     }
 
     /// Forgets the messages, keeps the memory.
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(SharedColumn::clear);
-        self.rows.clear();
+        self.rows = Arc::new(RowBlock::new(self.chunk, BLOCK_ROWS_MAX));
         self.value_bytes_max = 0;
     }
 
@@ -104,20 +141,19 @@ impl<'m> Block<'m> {
         &self.columns
     }
 
-    /// What the messages lie in.
-    pub fn chunk(&self) -> &'m Bytes {
-        self.chunk
-    }
-
     /// The messages as rows.
-    pub fn rows(&self) -> &[Row] {
+    pub fn rows(&self) -> &Arc<RowBlock> {
         &self.rows
     }
 
     /// How many rows of a plugin surely fit into so many bytes.
-    pub fn rows_within(&self, bytes: usize, columns: &SharedColumns) -> usize {
-        let fixed = 9 * columns.numbers.len();
-        bytes / (fixed + self.value_bytes_max * columns.texts.max(1)).max(1)
+    pub fn rows_within(&self, bytes: usize, columns: &SharedColumns, with_dictionaries: bool) -> usize {
+        let SharedColumns { numbers, texts, .. } = columns;
+        let all_texts: usize = texts.iter().map(|number| self.columns[*number].text_bytes()).sum();
+        // Where each text is taken once, all of them go into a batch, or nearly; else each row's is taken for the longest one.
+        let by_text = bytes.saturating_sub(all_texts) / (ROW_BYTES * numbers.len()).max(1);
+        let by_value = bytes / (ROW_BYTES * numbers.len() + self.value_bytes_max * texts.len().max(1)).max(1);
+        if with_dictionaries { by_text.max(by_value) } else { by_value }
     }
 
     /// Those of the rows that have every value that the plugin requires; `None` for all of them.
@@ -125,6 +161,14 @@ impl<'m> Block<'m> {
         let lacking: Vec<_> = columns.required.iter().map(|number| &self.columns[*number]).filter(|column| column.has_null()).collect();
         let is_complete = |row: &&u16| lacking.iter().all(|column| column.is_valid(usize::from(**row)));
         (!lacking.is_empty()).then(|| rows.iter().filter(is_complete).copied().collect())
+    }
+}
+
+#[inline]
+fn cell<'m>(source: Source, kind: ColumnKind, message: &MessageRef<'m>, found: &FoundFields<'m>) -> CellRef<'m> {
+    match source {
+        Source::Header(header) => header_cell(header, kind, message),
+        Source::Field(place) => found.get(place).map_or(CellRef::Null, |field| field_cell(field, kind)),
     }
 }
 
@@ -209,7 +253,69 @@ mod tests {
         let all: Vec<_> = (0..messages.len() as u16).collect();
         let complete = block.complete(&all, &columns).unwrap_or(all);
         gathered.gather(block.columns(), &columns.numbers, &complete);
-        Some([(gathered.take(), complete), (filled.take(), filled_rows)])
+        let mut told_apart = ColumnsBuilder::with_dictionaries(requests);
+        // In two parts, as when a batch is full within a block.
+        let (left, right) = complete.split_at(complete.len() / 3);
+        told_apart.gather(block.columns(), &columns.numbers, left);
+        told_apart.gather(block.columns(), &columns.numbers, right);
+        let gathered = gathered.take();
+        assert_eq!(written_out(told_apart.take(), requests, complete.len()), gathered, "texts that are there once");
+        Some([(gathered, complete), (filled.take(), filled_rows)])
+    }
+
+    /// The columns with the text of each row.
+    fn written_out(columns: Columns, requests: &[ColumnRequest], rows: usize) -> Columns {
+        let Some(dictionaries) = &columns.dictionaries else { return columns };
+        let numbers: Vec<_> = columns.offsets.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes) as usize).collect();
+        let codes: Vec<_> = dictionaries.codes.as_chunks::<2>().0.iter().map(|bytes| usize::from(u16::from_le_bytes(*bytes))).collect();
+        let (mut offsets, mut arena, mut at, mut text_column) = (Vec::new(), Vec::new(), 0, 0);
+        for request in requests.iter().filter(|request| request.kind.is_in_arena()) {
+            let is_coded = request.kind == ColumnKind::Text;
+            let cells = if is_coded { dictionaries.texts[text_column] as usize } else { rows };
+            offsets.extend((arena.len() as u32).to_le_bytes());
+            for row in 0..rows {
+                let cell = if is_coded { codes[text_column * rows + row] } else { row };
+                assert!(cell < cells, "a code is that of a text");
+                arena.extend(&columns.arena[numbers[at + cell]..numbers[at + cell + 1]]);
+                offsets.extend((arena.len() as u32).to_le_bytes());
+            }
+            at += cells + 1;
+            text_column += usize::from(is_coded);
+        }
+        assert_eq!((at, text_column), (numbers.len(), dictionaries.texts.len()));
+        Columns { offsets, arena, dictionaries: None, ..columns }
+    }
+
+    #[test]
+    fn texts_that_matchers_test_are_read_once_for_both() {
+        let matchers = ["Type == 'kind'", "Fields[text] =~ 'w'", "Fields[integer] == 3", "Hostname == NIL"];
+        let matchers = MatcherSet::new(matchers.map(|text| tidemill_message::Matcher::parse(text).expect("a matcher")).to_vec());
+        let paths = ["Type", "Logger", "Hostname", "Fields[text]", "Fields[integer]", "Fields[doc]"];
+        let requests = paths.map(|path| request(path, ColumnKind::Text, false));
+        let plan = ColumnPlan::new(&requests).expect("a plan");
+        let (mut names, mut shared) = (matchers.field_names().clone(), SharedPlan::default());
+        let columns = shared.add(&plan, &plan.field_places(&mut names)).expect("shared");
+        shared.share_with(&matchers);
+        assert_eq!(shared.tested.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true, true, false]);
+        let messages: Vec<_> = (0..100).map(message).collect();
+        let chunk = Bytes::new();
+        let (mut one_by_one, mut at_once) = (Block::new(&shared, &chunk), Block::new(&shared, &chunk));
+        let (mut matched, mut found) = (MatchBlock::default(), FoundFields::default());
+        for bytes in &messages {
+            let message = MessageRef::parse_with(bytes, &names, &mut found).expect("a message");
+            let fed = Fed { offset: 0, timestamp_ns: 0, watermark_ms: 0, chunk: &chunk, key: &[], value: bytes };
+            one_by_one.push(&fed, &message, &found);
+            at_once.push_untested(&fed, &message, &found);
+            matchers.push(&mut matched, &message, &found);
+        }
+        at_once.take_texts(&matched);
+        let rows: Vec<_> = (0..messages.len() as u16).collect();
+        let [want, have] = [&one_by_one, &at_once].map(|block| {
+            let mut builder = ColumnsBuilder::new(&requests);
+            builder.gather(block.columns(), &columns.numbers, &rows);
+            builder.take()
+        });
+        assert_eq!(have, want);
     }
 
     #[test]

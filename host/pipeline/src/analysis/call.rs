@@ -32,7 +32,10 @@ const FAILURES_IN_ROW_MAX: u32 = 16;
 const REST_MIN: Duration = Duration::from_secs(1);
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_secs(300);
-/// Bytes of settled batches that are kept since the snapshot; beyond it a snapshot is taken early.
+/// Bytes of settled batches that are kept since the snapshot; beyond it a snapshot is taken early. That many are still near at hand
+/// when they are filled again; where the state is larger, twice as many as it has, ...
+const REPLAY_BYTES_MIN: usize = 256 << 10;
+/// ... up to so many.
 const REPLAY_BYTES_MAX: usize = 4 << 20;
 /// Calls that are kept since the snapshot.
 const REPLAY_CALLS_MAX: usize = 1_024;
@@ -76,7 +79,7 @@ impl Slot {
             }
         };
         let columns = columns.unwrap_or_else(|| self.refill(&rows, context));
-        let now_ms = rows.list().last().map_or(0, |row| row.watermark_ms);
+        let now_ms = rows.last().map_or(0, |row| row.watermark_ms);
         let batch = Batch { partition: self.place.partition, rows: rows.len() as u32, now_ms, columns };
         match self.call(context, |guest, kind| match kind {
             Kind::Output => guest.write(&batch).map(Answer::Deliveries),
@@ -161,14 +164,14 @@ impl Slot {
     fn account(&mut self, report: &CallReport, went_well: bool, clock: &dyn Clock) {
         let status = &self.spec.status;
         PluginStatus::add(&status.fuel_total, report.fuel);
-        metrics::counter!("tidemill_plugin_fuel_total", "plugin" => self.spec.name().to_owned()).increment(report.fuel);
+        self.counters.fuel.increment(report.fuel);
         let time_ms = clock.now_ns().div_euclid(1_000_000);
         for line in &report.log {
             status.push_log(LogEntry::new(time_ms, line));
         }
         if !went_well {
             PluginStatus::add(&status.traps, 1);
-            metrics::counter!("tidemill_plugin_traps_total", "plugin" => self.spec.name().to_owned()).increment(1);
+            self.counters.traps.increment(1);
             return;
         }
         for metric in report.metrics.iter().filter(|metric| metric.delta != 0.0) {
@@ -250,7 +253,9 @@ impl Slot {
             Input::Timer(_) => 8,
         };
         self.replay.push(input);
-        let is_long = self.replay_bytes > REPLAY_BYTES_MAX || self.replay.len() > REPLAY_CALLS_MAX;
+        let state_bytes = self.base.as_ref().map_or(0, |(state, _)| state.len());
+        let is_long =
+            self.replay_bytes > (2 * state_bytes).clamp(REPLAY_BYTES_MIN, REPLAY_BYTES_MAX) || self.replay.len() > REPLAY_CALLS_MAX;
         if (is_long || self.is_careful())
             && let Err(error) = self.take_snapshot(context)
         {
@@ -276,7 +281,7 @@ impl Slot {
     }
 
     fn rows_failed(&mut self, mut rows: Rows, failures: u8, error: &CallError, context: &mut Context<'_>) {
-        self.careful_until = self.careful_until.max(rows.list().last().map_or(i64::MIN, |row| row.offset));
+        self.careful_until = self.careful_until.max(rows.last().map_or(i64::MIN, |row| row.offset));
         if rows.len() > 1 {
             let right = rows.split_off(rows.len() / 2);
             self.queue.push_front(Task::Rows { rows: right, columns: None, failures: 0 });
@@ -348,7 +353,7 @@ impl Slot {
     fn refill(&self, rows: &Rows, context: &mut Context<'_>) -> Columns {
         let mut builder = ColumnsBuilder::new(self.spec.requests());
         let (mut places, mut found) = (Places::default(), FoundFields::default());
-        for row in rows.list() {
+        for row in 0..rows.len() {
             let Ok(message) = MessageRef::parse_with(rows.value(row), &context.set.fields, &mut found) else { continue };
             let document = Located::new(&context.set.pointers, &message, found.json(), None, &mut places);
             // The same row was filled before: nothing required is missing.

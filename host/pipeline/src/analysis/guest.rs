@@ -16,6 +16,10 @@ pub trait Component: Send + Sync {
     fn has_state(&self) -> bool;
     /// Whether it acts on time.
     fn has_timers(&self) -> bool;
+    /// Whether it can be given batches in which a text that repeats is there once.
+    fn has_dictionary(&self) -> bool {
+        false
+    }
     /// A new instance.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The rows of a batch, with the fetched bytes that their records lie in.
 
 use bytes::Bytes;
+use std::{ops::Range, sync::Arc};
 
 /// A record as it is fed to slots.
 #[derive(Clone, Copy, Debug)]
@@ -28,102 +29,179 @@ pub struct Row {
     pub timestamp_ns: i64,
     /// The greatest event time up to it.
     pub watermark_ms: i64,
-    chunk: u32,
     key: (u32, u32),
     value: (u32, u32),
 }
 
 impl Row {
-    /// A row of what was fetched with it, the first chunk of what it is put into.
-    pub fn new(fed: &Fed<'_>) -> Self {
+    /// A row of what was fetched with it.
+    fn new(fed: &Fed<'_>) -> Self {
         let Fed { offset, timestamp_ns, watermark_ms, chunk, key, value } = *fed;
-        Self { offset, timestamp_ns, watermark_ms, chunk: 0, key: span(chunk, key), value: span(chunk, value) }
+        Self { offset, timestamp_ns, watermark_ms, key: span(chunk, key), value: span(chunk, value) }
     }
 
     /// Bytes of its record's value.
-    pub fn value_len(&self) -> usize {
+    fn value_len(&self) -> usize {
         (self.value.1 - self.value.0) as usize
     }
 }
 
-/// See the module. Fetched bytes are shared by all rows that lie in them: counting a reference for each row costs more than
-/// the row itself.
+/// Rows of one fetch that several plugins may be given, each some of them.
+#[derive(Clone, Debug, Default)]
+pub struct RowBlock {
+    rows: Vec<Row>,
+    chunk: Bytes,
+}
+
+impl RowBlock {
+    /// No rows of this fetch yet, and room for some.
+    pub fn new(chunk: &Bytes, room: usize) -> Self {
+        Self { rows: Vec::with_capacity(room), chunk: chunk.clone() }
+    }
+
+    /// Appends a row, of the same fetch.
+    pub fn push(&mut self, fed: &Fed<'_>) {
+        self.rows.push(Row::new(fed));
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+}
+
+/// See the module. What the plugins of a partition are given is there once: copying each row for each plugin costs more than most of
+/// them do with it.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
-    list: Vec<Row>,
-    chunks: Vec<Bytes>,
+    /// The places of the rows, block by block.
+    places: Vec<u16>,
+    parts: Vec<Part>,
+    value_bytes: usize,
+}
+
+/// Rows of one block.
+#[derive(Clone, Debug)]
+struct Part {
+    block: Arc<RowBlock>,
+    /// Which of the places.
+    places: Range<usize>,
+    /// None of their times is before it.
+    watermark_ms: i64,
+    /// Whether the block is of these rows alone, and grows with them.
+    is_own: bool,
 }
 
 impl Rows {
     /// Appends a row.
     pub fn push(&mut self, fed: &Fed<'_>) {
-        let chunk = self.chunk(fed.chunk);
-        self.list.push(Row { chunk, ..Row::new(fed) });
-    }
-
-    /// Appends those of `rows` that `places` names, all of one chunk; none of their times is before `watermark_ms`. Answers the bytes
-    /// of their values.
-    pub fn extend(&mut self, chunk: &Bytes, rows: &[Row], places: &[u16], watermark_ms: i64) -> usize {
-        let (chunk, begin) = (self.chunk(chunk), self.list.len());
-        self.list.extend(places.iter().map(|place| {
-            let row = rows[usize::from(*place)];
-            Row { chunk, watermark_ms: row.watermark_ms.max(watermark_ms), ..row }
-        }));
-        self.list[begin..].iter().map(Row::value_len).sum()
-    }
-
-    /// The number of a chunk, which is appended unless it is the last one.
-    fn chunk(&mut self, chunk: &Bytes) -> u32 {
-        if self.chunks.last().is_none_or(|last| last.as_ptr() != chunk.as_ptr() || last.len() != chunk.len()) {
-            self.chunks.push(chunk.clone());
+        let end = self.places.len();
+        let is_of_chunk =
+            |part: &&mut Part| part.is_own && is_same(&part.block.chunk, fed.chunk) && part.block.rows.len() < usize::from(u16::MAX);
+        if self.parts.last_mut().filter(is_of_chunk).is_none() {
+            let block = Arc::new(RowBlock::new(fed.chunk, 0));
+            self.parts.push(Part { block, places: end..end, watermark_ms: i64::MIN, is_own: true });
         }
-        self.chunks.len() as u32 - 1
+        let Some(part) = self.parts.last_mut() else { return };
+        let block = Arc::make_mut(&mut part.block);
+        self.places.push(block.rows.len() as u16);
+        block.push(fed);
+        part.places.end = end + 1;
+        self.value_bytes += fed.value.len();
     }
 
-    /// In the order of the partition.
-    pub fn list(&self) -> &[Row] {
-        &self.list
+    /// Appends those rows of a block that `places` names; none of their times is before `watermark_ms`. Answers the bytes of their
+    /// values.
+    pub fn extend(&mut self, block: &Arc<RowBlock>, places: &[u16], watermark_ms: i64) -> usize {
+        let begin = self.places.len();
+        self.places.extend_from_slice(places);
+        self.parts.push(Part { block: Arc::clone(block), places: begin..self.places.len(), watermark_ms, is_own: false });
+        let value_bytes = places.iter().map(|place| block.rows[usize::from(*place)].value_len()).sum();
+        self.value_bytes += value_bytes;
+        value_bytes
     }
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.places.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.places.is_empty()
+    }
+
+    /// In the order of the partition.
+    pub fn get(&self, number: usize) -> Option<Row> {
+        let (part, row) = self.find(number)?;
+        Some(Row { watermark_ms: row.watermark_ms.max(part.watermark_ms), ..*row })
+    }
+
+    /// The first row.
+    pub fn first(&self) -> Option<Row> {
+        self.get(0)
+    }
+
+    /// The last row.
+    pub fn last(&self) -> Option<Row> {
+        self.get(self.len().checked_sub(1)?)
     }
 
     /// The key of a row's record.
-    pub fn key(&self, row: &Row) -> &[u8] {
-        self.piece(row, row.key)
+    pub fn key(&self, number: usize) -> &[u8] {
+        self.find(number).map_or(&[], |(part, row)| piece(&part.block.chunk, row.key))
     }
 
     /// The value of a row's record.
-    pub fn value(&self, row: &Row) -> &[u8] {
-        self.piece(row, row.value)
+    pub fn value(&self, number: usize) -> &[u8] {
+        self.find(number).map_or(&[], |(part, row)| piece(&part.block.chunk, row.value))
     }
 
     /// Bytes of all values.
     pub fn value_bytes(&self) -> usize {
-        self.list.iter().map(Row::value_len).sum()
+        self.value_bytes
     }
 
     /// Forgets the rows, keeps the memory.
     pub fn clear(&mut self) {
-        self.list.clear();
-        self.chunks.clear();
+        self.places.clear();
+        self.parts.clear();
+        self.value_bytes = 0;
     }
 
     /// Takes the rows from this one on away.
     pub fn split_off(&mut self, at: usize) -> Self {
-        Self { list: self.list.split_off(at), chunks: self.chunks.clone() }
+        let at = at.min(self.len());
+        let mut right = Self { places: self.places.split_off(at), ..Self::default() };
+        for part in &self.parts {
+            let places = part.places.start.max(at) - at..part.places.end.max(at) - at;
+            if !places.is_empty() {
+                right.parts.push(Part { places, is_own: false, ..part.clone() });
+            }
+        }
+        self.parts.retain(|part| part.places.start < at);
+        if let Some(last) = self.parts.last_mut() {
+            last.places.end = last.places.end.min(at);
+            last.is_own = false;
+        }
+        right.value_bytes = (0..right.len()).filter_map(|number| right.find(number)).map(|(_, row)| row.value_len()).sum();
+        self.value_bytes -= right.value_bytes;
+        right
     }
 
-    fn piece(&self, row: &Row, (start, end): (u32, u32)) -> &[u8] {
-        self.chunks.get(row.chunk as usize).and_then(|chunk| chunk.get(start as usize..end as usize)).unwrap_or_default()
+    fn find(&self, number: usize) -> Option<(&Part, &Row)> {
+        let part = self.parts.partition_point(|part| part.places.end <= number);
+        let part = self.parts.get(part)?;
+        Some((part, part.block.rows.get(usize::from(*self.places.get(number)?))?))
     }
+}
+
+fn is_same(one: &Bytes, other: &Bytes) -> bool {
+    one.as_ptr() == other.as_ptr() && one.len() == other.len()
+}
+
+fn piece(chunk: &Bytes, (start, end): (u32, u32)) -> &[u8] {
+    chunk.get(start as usize..end as usize).unwrap_or_default()
 }
 
 /// Where a part of a chunk lies in it; nowhere (an empty part) where it does not.
@@ -136,22 +214,43 @@ fn span(chunk: &[u8], part: &[u8]) -> (u32, u32) {
 mod tests {
     use super::*;
 
+    fn pieces(rows: &Rows) -> Vec<(i64, i64, &[u8], &[u8])> {
+        let piece = |number| rows.get(number).map(|row| (row.offset, row.watermark_ms, rows.key(number), rows.value(number)));
+        (0..rows.len()).filter_map(piece).collect()
+    }
+
     #[test]
     fn rows_find_their_records_also_when_they_are_split() {
         let chunks = [Bytes::from_static(b"k1v1k2v22"), Bytes::from_static(b"v3")];
-        let mut rows = Rows::default();
-        for (offset, chunk, key, value) in [(1, 0, 0..2, 2..4), (2, 0, 4..6, 6..9), (3, 1, 0..0, 0..2)] {
+        let fed = |offset, chunk: usize, key: Range<usize>, value: Range<usize>| {
             let chunk: &Bytes = &chunks[chunk];
-            rows.push(&Fed { offset, timestamp_ns: 0, watermark_ms: 0, chunk, key: &chunk[key], value: &chunk[value] });
-        }
-        assert_eq!((rows.chunks.len(), rows.len(), rows.value_bytes()), (2, 3, 7));
-        let right = rows.split_off(1);
-        let pieces = |rows: &Rows| {
-            let piece = |row: &Row| (row.offset, rows.key(row).to_vec(), rows.value(row).to_vec());
-            rows.list().iter().map(piece).collect::<Vec<_>>()
+            Fed { offset, timestamp_ns: 0, watermark_ms: offset, chunk, key: &chunk[key], value: &chunk[value] }
         };
-        assert_eq!(pieces(&rows), [(1, b"k1".to_vec(), b"v1".to_vec())]);
-        assert_eq!(pieces(&right), [(2, b"k2".to_vec(), b"v22".to_vec()), (3, Vec::new(), b"v3".to_vec())]);
-        assert!(rows.split_off(0).len() == 1 && rows.is_empty());
+        let all = [fed(1, 0, 0..2, 2..4), fed(2, 0, 4..6, 6..9), fed(3, 1, 0..0, 0..2)];
+        let want: [(i64, i64, &[u8], &[u8]); 5] =
+            [(1, 1, b"k1", b"v1"), (2, 2, b"k2", b"v22"), (3, 3, b"", b"v3"), (1, 2, b"k1", b"v1"), (2, 2, b"k2", b"v22")];
+        let mut block = RowBlock::new(&chunks[0], 2);
+        all[..2].iter().for_each(|fed| block.push(fed));
+        let block = Arc::new(block);
+        let make = || {
+            let mut rows = Rows::default();
+            all.iter().for_each(|fed| rows.push(fed));
+            assert_eq!((rows.parts.len(), rows.len()), (2, 3), "a part for each fetch");
+            assert_eq!(rows.extend(&block, &[0, 1], 2), 5);
+            rows
+        };
+        for at in 0..=6 {
+            let mut rows = make();
+            assert_eq!((pieces(&rows), rows.value_bytes()), (want.to_vec(), 12));
+            let mut right = rows.split_off(at);
+            assert_eq!((pieces(&rows), pieces(&right)), (want[..at.min(5)].to_vec(), want[at.min(5)..].to_vec()));
+            assert_eq!(rows.value_bytes() + right.value_bytes(), 12);
+            // What is pushed to one of them is not seen by the other.
+            rows.push(&all[2]);
+            right.push(&all[0]);
+            assert_eq!((pieces(&rows)[at.min(5)..].to_vec(), pieces(&right).last()), (vec![want[2]], Some(&want[0])));
+            rows.clear();
+            assert!(rows.is_empty() && rows.get(0).is_none() && rows.last().is_none() && rows.value(0).is_empty());
+        }
     }
 }

@@ -5,9 +5,9 @@ use super::{
     emit::Stream,
     guest::Found,
     poison::Poison,
-    rows::{Row, Rows},
+    rows::Rows,
     saved::Saved,
-    slot::{Running, Slot},
+    slot::{Counters, Running, Slot},
     staged::Made,
 };
 use crate::{
@@ -94,54 +94,56 @@ fn rule_shape(rule: &runtime::AlertRule) -> RuleShape {
 
 impl Slot {
     pub(super) fn settle_rows(&mut self, rows: &Rows, answer: Answer, context: &mut Context<'_>) {
-        self.count(|status| &status.messages_in, "tidemill_plugin_messages_in_total", rows.len());
+        self.count(|status| &status.messages_in, |counters| &counters.messages_in, rows.len());
         self.settled(rows);
         let now_ms = self.settled_watermark_ms.unwrap_or(0);
         match answer {
-            Answer::Found(found) => self.stage_found(rows.list(), now_ms, *found, context),
-            Answer::Deliveries(deliveries) => self.stage_deliveries(rows.list(), deliveries, context),
+            Answer::Found(found) => self.stage_found(rows, now_ms, *found, context),
+            Answer::Deliveries(deliveries) => self.stage_deliveries(rows, deliveries, context),
         }
     }
 
     pub(super) fn settle_timer(&mut self, now_ms: i64, found: Found, context: &mut Context<'_>) {
         self.is_dirty = true;
-        self.stage_found(&[], now_ms, found, context);
+        self.stage_found(&Rows::default(), now_ms, found, context);
     }
 
     fn settled(&mut self, rows: &Rows) {
         self.is_dirty = true;
         self.rests = 0;
         self.queue_bytes = self.queue_bytes.saturating_sub(rows.value_bytes());
-        self.settled_watermark_ms = self.settled_watermark_ms.max(rows.list().last().map(|row| row.watermark_ms));
+        self.settled_watermark_ms = self.settled_watermark_ms.max(rows.last().map(|row| row.watermark_ms));
     }
 
-    fn count(&self, figure: impl FnOnce(&PluginStatus) -> &AtomicU64, metric: &'static str, count: usize) {
-        PluginStatus::add(figure(&self.spec.status), count as u64);
-        metrics::counter!(metric, "plugin" => self.spec.name().to_owned()).increment(count as u64);
+    fn count(&self, figure: impl FnOnce(&PluginStatus) -> &AtomicU64, counter: impl FnOnce(&Counters) -> &metrics::Counter, count: usize) {
+        if count > 0 {
+            PluginStatus::add(figure(&self.spec.status), count as u64);
+            counter(&self.counters).increment(count as u64);
+        }
     }
 
     /// A row on which the plugin failed alone, twice.
     pub(super) fn settle_poison(&mut self, rows: &Rows, error: &CallError) {
-        let Some(row) = rows.list().first() else { return };
+        let Some(row) = rows.first() else { return };
         let rests = self.rests;
         self.settled(rows);
         self.rests = rests;
-        self.count(|status| &status.messages_in, "tidemill_plugin_messages_in_total", 1);
-        self.count(|status| &status.rejected, "tidemill_plugin_rejected_total", 1);
+        self.count(|status| &status.messages_in, |counters| &counters.messages_in, 1);
+        self.count(|status| &status.rejected, |counters| &counters.rejected, 1);
         let source = format!("{}/{}/{}", self.place.topic, self.place.partition, row.offset);
         tracing::warn!(plugin = self.spec.name(), source, error = error.message, "the plugin failed on a message");
-        let Ok(message) = MessageRef::parse(rows.value(row)) else { return };
+        let Ok(message) = MessageRef::parse(rows.value(0)) else { return };
         if Poison::is_own_error(self.spec.name(), &message) {
             return;
         }
         let mut value = Vec::new();
         Poison { plugin: self.spec.name(), version: self.spec.component.version(), error, source: &source }.write(&message, &mut value);
         self.staged.grew(value.len());
-        self.staged.errors.push(Made { offset: row.offset, n: 0, key: rows.key(row).to_vec(), timestamp_ns: row.timestamp_ns, value });
+        self.staged.errors.push(Made { offset: row.offset, n: 0, key: rows.key(0).to_vec(), timestamp_ns: row.timestamp_ns, value });
     }
 
     /// The offset and number of a record made of a row, or of a timer.
-    fn identity(&mut self, stream: Stream, rows: &[Row], row: u32) -> (i64, u32) {
+    fn identity(&mut self, stream: Stream, rows: &Rows, row: u32) -> (i64, u32) {
         let position = self.position();
         let numbering = &mut self.numbering[stream as usize];
         match rows.get(row as usize) {
@@ -150,9 +152,9 @@ impl Slot {
         }
     }
 
-    fn stage_found(&mut self, rows: &[Row], now_ms: i64, found: Found, context: &mut Context<'_>) {
+    fn stage_found(&mut self, rows: &Rows, now_ms: i64, found: Found, context: &mut Context<'_>) {
         self.stage_graphs(now_ms, &found, context);
-        self.count(|status| &status.messages_out, "tidemill_plugin_messages_out_total", found.messages.len());
+        self.count(|status| &status.messages_out, |counters| &counters.messages_out, found.messages.len());
         found.messages.for_each(|row, key, bytes| self.stage_message(rows, row, key, bytes));
         let mut alerts = found.alerts;
         alerts.sort_by_key(|alert| alert.row);
@@ -163,7 +165,7 @@ impl Slot {
         }
     }
 
-    fn stage_message(&mut self, rows: &[Row], row: u32, key: &str, bytes: &[u8]) {
+    fn stage_message(&mut self, rows: &Rows, row: u32, key: &str, bytes: &[u8]) {
         // It was checked.
         let Ok(message) = MessageRef::parse(bytes) else { return };
         let (offset, n) = self.identity(Stream::Derived, rows, row);
@@ -172,7 +174,7 @@ impl Slot {
         self.staged.derived.push(Made { offset, n, key, timestamp_ns: message.timestamp(), value: bytes.to_vec() });
     }
 
-    fn stage_alert(&mut self, rows: &[Row], now_ms: i64, alert: runtime::Alert) {
+    fn stage_alert(&mut self, rows: &Rows, now_ms: i64, alert: runtime::Alert) {
         let runtime::Alert { row, id, summary, detail, throttle_s } = alert;
         let time_ns = rows.get(row as usize).map_or(now_ms.saturating_mul(1_000_000), |row| row.timestamp_ns);
         let time_ms = time_ns.div_euclid(1_000_000);
@@ -197,7 +199,7 @@ impl Slot {
 
     /// An alert of the host about the plugin.
     pub(super) fn stage_host_alert(&mut self, alert: &Alert) {
-        let (offset, n) = self.identity(Stream::Alerts, &[], u32::MAX);
+        let (offset, n) = self.identity(Stream::Alerts, &Rows::default(), u32::MAX);
         self.staged.alert(offset, n, alert);
         self.is_dirty = true;
     }
@@ -229,8 +231,8 @@ impl Slot {
         }
     }
 
-    fn stage_deliveries(&mut self, rows: &[Row], deliveries: Vec<Delivery>, context: &Context<'_>) {
-        self.count(|status| &status.messages_out, "tidemill_plugin_messages_out_total", deliveries.len());
+    fn stage_deliveries(&mut self, rows: &Rows, deliveries: Vec<Delivery>, context: &Context<'_>) {
+        self.count(|status| &status.messages_out, |counters| &counters.messages_out, deliveries.len());
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
         let incarnation = context.outlets.incarnations.get(&self.place.topic).map_or("", |incarnation| incarnation);
         for (n, delivery) in (0u32..).zip(deliveries) {

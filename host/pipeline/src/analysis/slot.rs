@@ -72,6 +72,28 @@ pub struct Running {
     pub memory_bytes: u64,
 }
 
+/// The plugin's counters: to look each up for every call costs more than a small batch.
+pub(super) struct Counters {
+    pub messages_in: metrics::Counter,
+    pub messages_out: metrics::Counter,
+    pub rejected: metrics::Counter,
+    pub fuel: metrics::Counter,
+    pub traps: metrics::Counter,
+}
+
+impl Counters {
+    fn new(plugin: &str) -> Self {
+        let counter = |name: &'static str| metrics::counter!(name, "plugin" => plugin.to_owned());
+        Self {
+            messages_in: counter("tidemill_plugin_messages_in_total"),
+            messages_out: counter("tidemill_plugin_messages_out_total"),
+            rejected: counter("tidemill_plugin_rejected_total"),
+            fuel: counter("tidemill_plugin_fuel_total"),
+            traps: counter("tidemill_plugin_traps_total"),
+        }
+    }
+}
+
 /// See the module.
 pub struct Slot {
     /// The plugin.
@@ -120,6 +142,7 @@ pub struct Slot {
     pub(super) raised_ms: BTreeMap<String, i64>,
     pub(super) numbering: [Numbering; 3],
     pub(super) metrics: BTreeMap<String, f64>,
+    pub(super) counters: Counters,
     /// What waits for the checkpoint.
     pub staged: Staged,
     /// Something was settled since the last checkpoint.
@@ -137,7 +160,7 @@ pub struct Slot {
 impl Slot {
     /// A slot with what its checkpoint says; a batch has at most `rows_max` rows.
     pub fn new(spec: Arc<PluginSpec>, place: TopicPartition, saved: Saved, rows_max: u32, now: Duration) -> Self {
-        let builder = ColumnsBuilder::new(spec.requests());
+        let builder = spec.builder();
         let base = saved.state.clone().filter(|_| spec.has_state()).map(|state| (state, saved.version.clone()));
         saved.metrics.iter().for_each(|(name, value)| spec.status.add_metric(name, *value));
         spec.status.set_position(&place, Some(saved.position));
@@ -173,6 +196,7 @@ impl Slot {
             raised_ms: saved.raised_ms.clone(),
             numbering: saved.numbering,
             metrics: saved.metrics.clone(),
+            counters: Counters::new(spec.name()),
             staged: Staged::default(),
             // The first step pins the position, also of a plugin that never ran before.
             is_dirty: true,
@@ -226,14 +250,9 @@ impl Slot {
         self.cut_full();
     }
 
-    /// Whether it takes its rows from blocks: it asks for headers and fields only, and no tick may lie between two rows.
-    pub fn takes_blocks(&self) -> bool {
-        self.spec.shared.is_some() && self.tick_ms.is_none()
-    }
-
     /// Gives the slot those rows of a block that its matcher selects, as [`Slot::feed`] would one by one.
     pub fn feed_block(&mut self, block: &Block<'_>, selected: &[u16], now: Duration) {
-        let offset_of = |place: &u16| block.rows()[usize::from(*place)].offset;
+        let offset_of = |place: &u16| block.rows().rows()[usize::from(*place)].offset;
         let selected = &selected[selected.partition_point(|place| offset_of(place) < self.fed)..];
         let spec = Arc::clone(&self.spec);
         let (Some(last), Some(columns)) = (selected.last(), &spec.shared) else { return };
@@ -241,11 +260,12 @@ impl Slot {
         let mut left = complete.as_deref().unwrap_or(selected);
         while !left.is_empty() {
             let rows_max = self.rows_max.saturating_sub(self.builder.rows()) as usize;
-            let room = block.rows_within(BATCH_BYTES_MAX.saturating_sub(self.builder.byte_len()), columns).min(rows_max);
+            let bytes = BATCH_BYTES_MAX.saturating_sub(self.builder.byte_len());
+            let room = block.rows_within(bytes, columns, self.builder.has_dictionaries()).min(rows_max);
             let (part, rest) = left.split_at(room.clamp(1, left.len()));
             self.builder.gather(block.columns(), &columns.numbers, part);
             // What was fetched before may be newer: a row's time is that of all rows up to it, however they were fetched.
-            let bytes = self.rows.extend(block.chunk(), block.rows(), part, self.watermark_ms.unwrap_or(i64::MIN));
+            let bytes = self.rows.extend(block.rows(), part, self.watermark_ms.unwrap_or(i64::MIN));
             self.queue_bytes += bytes;
             self.rows_bytes += bytes;
             self.rows_since.get_or_insert(now);
@@ -253,7 +273,7 @@ impl Slot {
             left = rest;
         }
         self.fed = offset_of(last) + 1;
-        self.see(block.rows()[usize::from(*last)].watermark_ms);
+        self.see(block.rows().rows()[usize::from(*last)].watermark_ms);
     }
 
     fn cut_full(&mut self) {
@@ -335,10 +355,10 @@ impl Slot {
 
     fn first_pending(&self) -> Option<i64> {
         let queued = self.queue.iter().find_map(|task| match task {
-            Task::Rows { rows, .. } => rows.list().first(),
+            Task::Rows { rows, .. } => rows.first(),
             Task::Timer { .. } => None,
         });
-        queued.or(self.rows.list().first()).map(|row| row.offset)
+        queued.or(self.rows.first()).map(|row| row.offset)
     }
 
     /// The next offset that the plugin has to see: the first that waits, or the next that will be fed.

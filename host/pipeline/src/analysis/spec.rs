@@ -11,7 +11,7 @@ use crate::{
 };
 use std::sync::Arc;
 use tidemill_message::{FieldNames, Matcher, MatcherError, MatcherSet};
-use tidemill_runtime::{CallError, ColumnRequest, Plan, Scope};
+use tidemill_runtime::{CallError, ColumnRequest, ColumnsBuilder, Kind, Plan, Scope};
 
 /// A plugin that a stage cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,7 @@ impl PluginSet {
             spec.fields = spec.columns.field_places(&mut fields);
             spec.shared = shared.add(&spec.columns, &spec.fields);
         }
+        shared.share_with(&matchers);
         let plugins = plugins.into_iter().map(Arc::new).collect();
         Ok(Self { plugins, matchers, pointers, fields, shared })
     }
@@ -148,6 +149,19 @@ impl PluginSpec {
     /// Whether its state is saved.
     pub fn has_state(&self) -> bool {
         self.component.has_state() && !self.is_shared()
+    }
+
+    /// Whether it takes its rows from blocks: it asks for headers and fields only, and no tick may lie between two rows.
+    pub fn takes_blocks(&self) -> bool {
+        self.shared.is_some() && self.tick_ms().is_none()
+    }
+
+    /// Collects its rows.
+    pub fn builder(&self) -> ColumnsBuilder {
+        match self.takes_blocks() && self.component.kind() == Kind::Analysis && self.component.has_dictionary() {
+            true => ColumnsBuilder::with_dictionaries(self.requests()),
+            false => ColumnsBuilder::new(self.requests()),
+        }
     }
 
     /// Milliseconds between ticks; `None` where it has no timers.

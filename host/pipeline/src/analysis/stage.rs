@@ -112,7 +112,7 @@ fn worker(shape: &StageShape, options: &PluginsOptions) -> Result<Driver<Plugins
             outlets.graphs = Some(Outlet::new(&**bus, crate::graphs::GRAPHS)?);
         }
     }
-    let parts = PluginsParts { bus: Arc::clone(bus), set, outlets, live: Arc::clone(live), clock: Arc::clone(clock) };
+    let parts = PluginsParts { bus: Arc::clone(bus), set: Arc::new(set), outlets, live: Arc::clone(live), clock: Arc::clone(clock) };
     let member = bus.join(shape.group, shape.inputs)?;
     Ok(Driver::new(shape.group, member, PluginsWork::new(parts), *step, Arc::clone(clock)))
 }

@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, RecordRef, Start, Step, TopicPartition};
-use tidemill_message::{FoundFields, Matches, MessageRef};
+use tidemill_message::{FoundFields, MatchBlock, MatcherSet, Matches, MessageRef};
 use tidemill_runtime::{CallError, Kind};
 
 /// Measured time that a slot gets in a round; a call that took longer is paid back in the next ones.
@@ -30,9 +30,11 @@ const ROUNDS_MAX: Duration = Duration::from_millis(50);
 /// How long the end of a step waits for calls.
 const FINISH_MAX: Duration = Duration::from_millis(200);
 /// Rows of the batches that are collected at a time for all plugins of a partition: about what stays in a core's own cache.
-const COLLECTED_ROWS: u32 = 8_192;
+const COLLECTED_ROWS: u32 = 32_768;
 /// The least rows that a batch is cut at for that.
 const BATCH_ROWS_MIN: u32 = 256;
+/// Blocks are matched as such while of so many messages one is wanted.
+const WANTED_SHARE: usize = 4;
 /// A partition is idle when nothing came for so long, ...
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// ... and the bus was asked so often.
@@ -57,7 +59,7 @@ pub struct PluginsParts {
     /// The bus, for the readers of detached slots.
     pub bus: Arc<dyn Bus>,
     /// The plugins.
-    pub set: PluginSet,
+    pub set: Arc<PluginSet>,
     /// Where records go.
     pub outlets: Outlets,
     /// Shared with the API.
@@ -82,6 +84,22 @@ pub struct PluginsWork {
     rows_max: u32,
 }
 
+/// What is read of a fetched batch.
+struct Reading<'b> {
+    found: FoundFields<'b>,
+    block: Block<'b>,
+    matched: MatchBlock<'b>,
+    /// The greatest time in the batch so far.
+    watermark_ms: i64,
+}
+
+impl<'b> Reading<'b> {
+    fn new(set: &'b PluginSet, batch: &'b FetchedBatch) -> Self {
+        let (block, matched) = (Block::new(&set.shared, &batch.bytes), MatchBlock::default());
+        Self { found: FoundFields::default(), block, matched, watermark_ms: i64::MIN }
+    }
+}
+
 /// How the slots of a partition are fed, and memory for it.
 #[derive(Default)]
 struct Feeding {
@@ -91,22 +109,41 @@ struct Feeding {
     by_block: Vec<usize>,
     /// The rows of the block that each slot's matcher selects.
     selected: Vec<Vec<u16>>,
+    /// Of the messages that were fed last, how many some slot wanted.
+    wanted: usize,
+    of: usize,
 }
 
 impl Feeding {
     fn begin(&mut self, slots: &[Slot], wanted: impl Fn(usize, &Slot) -> bool) {
-        let Self { by_row, by_block, selected } = self;
+        let Self { by_row, by_block, selected, .. } = self;
         by_row.clear();
         by_block.clear();
         selected.resize_with(slots.len(), Vec::new);
         for (number, slot) in slots.iter().enumerate().filter(|(number, slot)| wanted(*number, slot)) {
-            if slot.takes_blocks() { by_block.push(number) } else { by_row.push(number) }
+            if slot.spec.takes_blocks() { by_block.push(number) } else { by_row.push(number) }
         }
     }
 
+    /// Whether whole blocks are read before anything of them is matched: each test is then made once for all messages, but their
+    /// columns are also filled for those that nobody wants.
+    fn is_by_block(&self) -> bool {
+        self.by_row.is_empty() && !self.by_block.is_empty() && self.wanted * WANTED_SHARE >= self.of
+    }
+
+    fn select_block<'m>(&mut self, matchers: &MatcherSet, matched: &mut MatchBlock<'m>, block: &mut Block<'m>) {
+        let Self { by_block, selected, wanted, of, .. } = self;
+        (*wanted, *of) = (matchers.select(matched, by_block, selected), matched.len());
+        block.take_texts(matched);
+        matched.clear();
+    }
+
     /// Whether a slot that takes blocks wants the message.
-    fn selects(&self, matches: &Matches) -> bool {
-        self.by_block.iter().any(|number| matches.contains(*number))
+    fn selects(&mut self, matches: &Matches) -> bool {
+        let is_wanted = self.by_block.iter().any(|number| matches.contains(*number));
+        self.of += 1;
+        self.wanted += usize::from(is_wanted);
+        is_wanted
     }
 
     fn select(&mut self, matches: &Matches, place: u16) {
@@ -180,22 +217,26 @@ impl PluginsWork {
         }
     }
 
-    /// Gives records of the batch to the slots that `wanted` names. `watermark_ms` is the greatest time in the batch so far.
+    /// Gives records of the batch to the slots that `wanted` names.
     fn feed<'b>(
         &mut self,
         batch: &'b FetchedBatch,
         records: impl Iterator<Item = (i64, RecordRef<'b>)>,
-        watermark_ms: &mut i64,
+        reading: &mut Reading<'b>,
         wanted: impl Fn(usize, &Slot) -> bool,
     ) {
         let now = self.now();
         let Self { parts, partitions, matches, places, scratch, feeding, .. } = self;
         let Some(partition) = partitions.get_mut(&batch.partition) else { return };
-        let PluginSet { fields, matchers, pointers, shared, .. } = &parts.set;
+        let PluginSet { fields, matchers, pointers, .. } = &*parts.set;
         feeding.begin(&partition.slots, wanted);
-        let (mut found, mut block) = (FoundFields::default(), Block::new(shared, &batch.bytes));
+        let Reading { found, block, matched, watermark_ms } = reading;
+        let is_by_block = feeding.is_by_block();
+        if !is_by_block {
+            (feeding.wanted, feeding.of) = (0, 0);
+        }
         for (offset, record) in records {
-            let Ok(message) = MessageRef::parse_with(record.value, fields, &mut found) else {
+            let Ok(message) = MessageRef::parse_with(record.value, fields, found) else {
                 tracing::error!(
                     topic = &*batch.partition.topic,
                     partition = batch.partition.partition,
@@ -205,13 +246,22 @@ impl PluginsWork {
                 continue;
             };
             *watermark_ms = (*watermark_ms).max(message.timestamp().div_euclid(1_000_000));
-            matchers.matches_found(&message, &found, matches);
             let timestamp_ns = message.timestamp();
             let row = Fed { offset, timestamp_ns, watermark_ms: *watermark_ms, chunk: &batch.bytes, key: record.key, value: record.value };
+            if is_by_block {
+                matchers.push(matched, &message, found);
+                block.push_untested(&row, &message, found);
+                if matched.is_full() {
+                    feeding.select_block(matchers, matched, block);
+                    feeding.feed(&mut partition.slots, block, now);
+                }
+                continue;
+            }
+            matchers.matches_found(&message, found, matches);
             if feeding.selects(matches) {
-                feeding.select(matches, block.push(&row, &message, &found));
+                feeding.select(matches, block.push(&row, &message, found));
                 if block.is_full() {
-                    feeding.feed(&mut partition.slots, &mut block, now);
+                    feeding.feed(&mut partition.slots, block, now);
                 }
             }
             if feeding.by_row.is_empty() {
@@ -231,7 +281,10 @@ impl PluginsWork {
                 }
             }
         }
-        feeding.feed(&mut partition.slots, &mut block, now);
+        if is_by_block {
+            feeding.select_block(matchers, matched, block);
+        }
+        feeding.feed(&mut partition.slots, block, now);
     }
 
     /// The slots that `wanted` names have seen the batch, also its records that are no messages, or that no matcher selects.
@@ -247,15 +300,16 @@ impl PluginsWork {
     /// the cache.
     fn feed_joined(&mut self, batch: &FetchedBatch) {
         let began = self.now();
-        let (mut records, mut watermark_ms) = (batch.iter(), i64::MIN);
+        let set = Arc::clone(&self.parts.set);
+        let (mut records, mut reading) = (batch.iter(), Reading::new(&set, batch));
         for fed in (0..batch.offsets.len()).step_by(BLOCK_ROWS_MAX) {
             let left = ROUNDS_MAX.saturating_sub(self.now().saturating_sub(began));
             if fed > 0 && !left.is_zero() {
                 self.make_calls(left, false);
             }
-            self.feed(batch, records.by_ref().take(BLOCK_ROWS_MAX), &mut watermark_ms, |_, slot| slot.joined);
+            self.feed(batch, records.by_ref().take(BLOCK_ROWS_MAX), &mut reading, |_, slot| slot.joined);
         }
-        self.pass(batch, watermark_ms, |_, slot| slot.joined);
+        self.pass(batch, reading.watermark_ms, |_, slot| slot.joined);
         self.fed_for = self.now().saturating_sub(began);
     }
 
@@ -274,9 +328,10 @@ impl PluginsWork {
         for (place, number) in behind {
             match self.read_behind(&place, number) {
                 Ok(Some(batch)) => {
-                    let mut watermark_ms = i64::MIN;
-                    self.feed(&batch, batch.iter(), &mut watermark_ms, |other, _| other == number);
-                    self.pass(&batch, watermark_ms, |other, _| other == number);
+                    let set = Arc::clone(&self.parts.set);
+                    let mut reading = Reading::new(&set, &batch);
+                    self.feed(&batch, batch.iter(), &mut reading, |other, _| other == number);
+                    self.pass(&batch, reading.watermark_ms, |other, _| other == number);
                 }
                 Ok(None) => {}
                 Err(error) => self.reading_failed(&place, number, &error),

@@ -60,6 +60,10 @@ impl Component for Watched {
         Component::has_timers(&self.inner)
     }
 
+    fn has_dictionary(&self) -> bool {
+        Component::has_dictionary(&self.inner)
+    }
+
     fn open(&self) -> Result<Box<dyn Guest>, CallError> {
         let inner = Component::open(&self.inner)?;
         Ok(Box::new(WatchedGuest { inner, account: Arc::clone(&self.account) }))
