@@ -73,7 +73,9 @@ impl Graphs {
     pub(crate) fn add_rows(&mut self, column: GraphColumn, times: Slot<'_>, values: Slot<'_>) {
         let mut seconds = Seconds::new(self.graphs[column.graph as usize].shape.seconds_per_row);
         let cells = &mut self.cells[column.slot as usize];
-        let (times, numbers) = (times.numbers(), values.numbers());
+        let numbers = values.numbers();
+        // A handle of another subscription names no column: nothing is added.
+        let times = &times.numbers()[..times.numbers().len().min(numbers.len())];
         let is_complete = values.is_complete();
         let mut begin = 0;
         while let Some((second, len)) = seconds.of_run(&times[begin..]) {

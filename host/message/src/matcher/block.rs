@@ -188,8 +188,12 @@ impl Route {
 impl MatcherSet {
     /// Appends a message that was [read](MessageRef::parse_with) with [`MatcherSet::field_names`], perhaps with more names behind
     /// them.
+    ///
+    /// # Panics
+    /// Where the block is [full](MatchBlock::is_full).
     #[inline]
     pub fn push<'m>(&self, block: &mut MatchBlock<'m>, message: &MessageRef<'m>, found: &FoundFields<'m>) {
+        assert!(!block.is_full(), "a block is selected from before more is pushed");
         let MatchBlock { messages, variables, .. } = block;
         if variables.is_empty() {
             variables.resize_with(self.slots(), Values::new);

@@ -32,10 +32,12 @@ const FAILURES_IN_ROW_MAX: u32 = 16;
 const REST_MIN: Duration = Duration::from_secs(1);
 /// The longest rest.
 const REST_MAX: Duration = Duration::from_secs(300);
-/// Bytes of settled batches that are kept since the snapshot; beyond it a snapshot is taken early. That many are still near at hand
-/// when they are filled again; where the state is larger, twice as many as it has, ...
+/// Bytes of settled batches that are kept since the snapshot; beyond it a snapshot is taken early where it is cheap. That many are
+/// still near at hand when they are filled again; where the state is larger, twice as many as it has.
 const REPLAY_BYTES_MIN: usize = 256 << 10;
-/// ... up to so many.
+/// A snapshot is cheap when it uses one part in so many of the fuel that was used since the last one.
+const SNAPSHOT_SHARE: u64 = 16;
+/// Bytes that are kept however dear a snapshot is.
 const REPLAY_BYTES_MAX: usize = 4 << 20;
 /// Calls that are kept since the snapshot.
 const REPLAY_CALLS_MAX: usize = 1_024;
@@ -165,6 +167,7 @@ impl Slot {
         let status = &self.spec.status;
         PluginStatus::add(&status.fuel_total, report.fuel);
         self.counters.fuel.increment(report.fuel);
+        self.fuel_since = self.fuel_since.saturating_add(report.fuel);
         let time_ms = clock.now_ns().div_euclid(1_000_000);
         for line in &report.log {
             status.push_log(LogEntry::new(time_ms, line));
@@ -254,8 +257,9 @@ impl Slot {
         };
         self.replay.push(input);
         let state_bytes = self.base.as_ref().map_or(0, |(state, _)| state.len());
-        let is_long =
-            self.replay_bytes > (2 * state_bytes).clamp(REPLAY_BYTES_MIN, REPLAY_BYTES_MAX) || self.replay.len() > REPLAY_CALLS_MAX;
+        let is_cheap = self.fuel_since / SNAPSHOT_SHARE >= self.snapshot_fuel;
+        let bytes_max = if is_cheap { (2 * state_bytes).clamp(REPLAY_BYTES_MIN, REPLAY_BYTES_MAX) } else { REPLAY_BYTES_MAX };
+        let is_long = self.replay_bytes > bytes_max || self.replay.len() > REPLAY_CALLS_MAX;
         if (is_long || self.is_careful())
             && let Err(error) = self.take_snapshot(context)
         {
@@ -269,7 +273,9 @@ impl Slot {
             return Ok(());
         }
         self.revive(context)?;
+        self.fuel_since = 0;
         let state = self.call(context, |guest, _| guest.snapshot())?;
+        self.snapshot_fuel = std::mem::take(&mut self.fuel_since);
         self.base = Some((state.into(), self.spec.component.version().to_owned()));
         self.replay_bytes = 0;
         for input in self.replay.drain(..) {

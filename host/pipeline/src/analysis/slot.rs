@@ -131,6 +131,9 @@ pub struct Slot {
     pub(super) base: Option<(Bytes, String)>,
     pub(super) replay: Vec<Input>,
     pub(super) replay_bytes: usize,
+    /// Fuel of the last snapshot, and of all calls since.
+    pub(super) snapshot_fuel: u64,
+    pub(super) fuel_since: u64,
     /// Rows up to this offset are worked on with care: one of them failed.
     pub(super) careful_until: i64,
     /// Failures without a row settled in between.
@@ -188,6 +191,8 @@ impl Slot {
             base,
             replay: Vec::new(),
             replay_bytes: 0,
+            snapshot_fuel: 0,
+            fuel_since: 0,
             careful_until: i64::MIN,
             failures_in_row: 0,
             rest_until: None,
