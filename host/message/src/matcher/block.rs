@@ -368,7 +368,7 @@ mod tests {
             0 => &mut writer,
             1 => writer.field_string("mixed", b"three"),
             2 => writer.field_integer("mixed", "", 3),
-            3 => writer.field_bool("mixed", number % 2 == 0),
+            3 => writer.field_bool("mixed", number.is_multiple_of(2)),
             4 => writer.field_bytes("mixed", "", b"\xff"),
             _ => writer.field_double("mixed", "", f64::NAN),
         };

@@ -72,7 +72,7 @@ impl Slot {
         }
     }
 
-    fn run_rows(&mut self, rows: Rows, columns: Option<Columns>, failures: u8, context: &mut Context<'_>) -> bool {
+    fn run_rows(&mut self, rows: Rows, columns: Option<Box<Columns>>, failures: u8, context: &mut Context<'_>) -> bool {
         let is_new = match self.revive(context) {
             Ok(is_new) => is_new,
             Err(error) => {
@@ -80,7 +80,7 @@ impl Slot {
                 return self.instance_failed(&error, context);
             }
         };
-        let columns = columns.unwrap_or_else(|| self.refill(&rows, context));
+        let columns = columns.map_or_else(|| self.refill(&rows, context), |columns| *columns);
         let now_ms = rows.last().map_or(0, |row| row.watermark_ms);
         let batch = Batch { partition: self.place.partition, rows: rows.len() as u32, now_ms, columns };
         match self.call(context, |guest, kind| match kind {

@@ -38,7 +38,7 @@ pub enum Task {
         /// In the order of the partition, at least one.
         rows: Rows,
         /// Their columns; filled again where the rows are a part of a batch that failed.
-        columns: Option<Columns>,
+        columns: Option<Box<Columns>>,
         /// How often it failed alone on the restored state.
         failures: u8,
     },
@@ -316,7 +316,7 @@ impl Slot {
         (self.rows_since, self.rows_bytes) = (None, 0);
         if !self.rows.is_empty() {
             let spare = std::mem::take(&mut self.spare_rows);
-            let (rows, columns) = (std::mem::replace(&mut self.rows, spare), Some(self.builder.take()));
+            let (rows, columns) = (std::mem::replace(&mut self.rows, spare), Some(Box::new(self.builder.take())));
             self.queue.push_back(Task::Rows { rows, columns, failures: 0 });
         }
     }
