@@ -192,8 +192,9 @@ impl FieldHead {
         let mut bytes = [0; HEAD_BYTES_MAX];
         bytes.get_mut(..len)?.copy_from_slice(&raw[..len]);
         let ones = std::array::from_fn(|at| if at < len { 0xff } else { 0 });
-        let begin = representation.as_ptr() as usize - raw.as_ptr() as usize;
-        let representation = if representation.is_empty() { 0..0 } else { begin..begin + representation.len() };
+        // An empty one may lie anywhere.
+        let begin = if representation.is_empty() { 0 } else { representation.as_ptr() as usize - raw.as_ptr() as usize };
+        let representation = begin..begin + representation.len();
         Some(Self { words: words(&bytes), mask: words(&ones), len, name_len: name.len(), representation, value_type })
     }
 
