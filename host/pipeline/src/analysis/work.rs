@@ -281,7 +281,8 @@ impl PluginsWork {
                 }
             }
         }
-        if is_by_block {
+        // A block that is full was fed already; an empty one says nothing about how many are wanted.
+        if is_by_block && !matched.is_empty() {
             feeding.select_block(matchers, matched, block);
         }
         feeding.feed(&mut partition.slots, block, now);
