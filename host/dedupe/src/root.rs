@@ -1,5 +1,7 @@
 //! The checkpoint that says which others count.
 
+use crate::seen::Restored;
+
 /// The format that this program writes.
 const VERSION: u8 = 1;
 /// Of the three levels of increments.
@@ -45,12 +47,13 @@ impl Root {
     }
 
     /// # Errors
-    /// A sentence.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+    /// What was found instead.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Restored> {
         match bytes.split_first() {
-            Some((&VERSION, rest)) => Self::read(rest).ok_or_else(|| format!("it is damaged: {} bytes", bytes.len())),
-            Some((version, _)) => Err(format!("it is of format {version}, this program reads {VERSION}")),
-            None => Err("it is empty".to_owned()),
+            Some((&VERSION, rest)) => Self::read(rest).ok_or_else(|| Restored::Unreadable(format!("it is damaged: {} bytes", bytes.len()))),
+            Some((&found, _)) if found > VERSION => Err(Restored::Newer { found, newest: VERSION }),
+            Some((version, _)) => Err(Restored::Unreadable(format!("it is of format {version}, this program reads {VERSION}"))),
+            None => Err(Restored::Unreadable("it is empty".to_owned())),
         }
     }
 
@@ -81,9 +84,11 @@ mod tests {
         let root = Root { incarnation: "6f1c".into(), position: 17, greatest_ns: -5, floor_s: i64::MIN, ranges };
         let bytes = root.encode();
         assert_eq!(Root::decode(&bytes), Ok(root.clone()));
-        assert_eq!(Root::decode(&bytes[..40]), Err("it is damaged: 40 bytes".to_owned()));
-        assert_eq!(Root::decode(&[]), Err("it is empty".to_owned()));
-        assert_eq!(Root::decode(&[9]), Err("it is of format 9, this program reads 1".to_owned()));
+        let unreadable = |error: &str| Err(Restored::Unreadable(error.to_owned()));
+        assert_eq!(Root::decode(&bytes[..40]), unreadable("it is damaged: 40 bytes"));
+        assert_eq!(Root::decode(&[]), unreadable("it is empty"));
+        assert_eq!(Root::decode(&[0]), unreadable("it is of format 0, this program reads 1"));
+        assert_eq!(Root::decode(&[9]), Err(Restored::Newer { found: 9, newest: 1 }));
         let turned = Root { ranges: [Range { first: 2, next: 1 }; LEVELS], ..root };
         assert!(Root::decode(&turned.encode()).is_err());
     }

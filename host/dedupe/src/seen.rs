@@ -41,6 +41,13 @@ pub enum Restored {
     },
     /// It cannot be read: nothing is known.
     Unreadable(String),
+    /// A newer program saved it, in a format that this one does not know. It must not be saved over.
+    Newer {
+        /// Its format.
+        found: u8,
+        /// The newest format known here.
+        newest: u8,
+    },
 }
 
 /// What is known of a partition of `raw`.
@@ -88,7 +95,7 @@ impl Seen {
         let Some(bytes) = read(&root_key(origin.partition))? else { return Ok((Self::new(options, origin), Restored::Nothing)) };
         let root = match Root::decode(bytes.as_ref()) {
             Ok(root) => root,
-            Err(error) => return Ok((Self::new(options, origin), Restored::Unreadable(error))),
+            Err(found) => return Ok((Self::new(options, origin), found)),
         };
         if root.incarnation == origin.incarnation && root.position > origin.position {
             let mut seen = Self::new(options, origin);

@@ -127,12 +127,16 @@ impl Duplicates {
     /// Reads what was seen of a partition whose next offset is `position`.
     ///
     /// # Errors
-    /// When the bus cannot be reached.
+    /// When the bus cannot be reached, and where a newer program saved it: to forget it would be to let copies through for ever.
     pub fn restore(&mut self, member: &mut dyn Member, partition: u32, position: i64) -> Result<(), BusError> {
         let Some(parts) = &self.parts else { return Ok(()) };
         let origin = Origin { incarnation: &parts.incarnation, partition, position };
         let (seen, restored) = Seen::restore(&parts.options, &origin, |key| read(member, key))?;
         log(partition, &restored);
+        if let Restored::Newer { found, newest } = restored {
+            let error = format!("it has format version {found}; this program reads up to {newest}: start the newer program again");
+            return Err(BusError::Unusable(error));
+        }
         let gauge = |name: &'static str| metrics::gauge!(name, "partition" => partition.to_string());
         let (ids, bytes) = (gauge("tidemill_dedupe_ids"), gauge("tidemill_dedupe_memory_bytes"));
         let restored = Partition { seen, alerted_ns: None, alerting_ns: None, ids, bytes };
@@ -251,6 +255,8 @@ fn log(partition: u32, restored: &Restored) {
         Restored::SetBack { position } => {
             tracing::warn!(partition, position, "the position was set back: what was seen is forgotten, so that it is decoded again");
         }
+        // The caller says it.
+        Restored::Newer { .. } => {}
         Restored::Unreadable(error) => {
             tracing::error!(partition, error, "what was seen cannot be read: copies of documents before now are let through");
         }

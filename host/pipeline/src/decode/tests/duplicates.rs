@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 use tidemill_bus::{
-    Bus, BusError, Clock, Compression, Event, Member, RecordBuf, Start, Step, TopicPartition, TopicSpec,
+    Bus, BusError, Checkpoint, Clock, Compression, Event, Member, RecordBuf, Start, Step, TopicPartition, TopicSpec,
     embedded::{EmbeddedBus, EmbeddedOptions},
     partition_of,
 };
@@ -321,6 +321,36 @@ fn a_partition_waits_until_what_was_seen_of_it_can_be_read() {
     decode_on(&bus, &host, &[Sent("a", 1, 0, GOOD), Sent("a", 2, 0, GOOD), Sent("b", 1, 0, GOOD)]);
     assert_eq!(results(&*bus), ["duplicate a 2 0", "validated a 1", "validated b 1"]);
     assert_eq!(host.failures.0.lock().1, 0, "it was asked for");
+}
+
+#[test]
+fn a_partition_waits_for_the_newer_program_that_saved_what_was_seen_of_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bus = open(folder.path());
+    let host = Host::new();
+    decode_on(&bus, &host, &[Sent("a", 1, 0, GOOD)]);
+    let before = save_root(&*bus, Bytes::from_static(&[9]));
+    publish(&*bus, &[Sent("a", 2, 0, GOOD)]);
+    let mut worker = host.worker(&bus);
+    for _ in 0..8 {
+        let _ = worker.turn();
+        worker.end_step();
+    }
+    drop(worker);
+    assert_eq!(results(&*bus), ["validated a 1"]);
+    assert_eq!(save_root(&*bus, before), [9].as_slice(), "it was not saved over");
+    decode_on(&bus, &host, &[]);
+    assert_eq!(results(&*bus), ["duplicate a 2 0", "validated a 1"]);
+}
+
+/// Replaces what says which documents of the partition of "a" were seen.
+fn save_root(bus: &dyn Bus, bytes: Bytes) -> Bytes {
+    let key = format!("dedupe/raw/{}", partition_of(b"a", PARTITIONS));
+    let mut member = bus.join(GROUP, &["raw"]).expect("a member");
+    let before = member.checkpoint(&key).expect("readable").expect("saved");
+    let checkpoints = vec![Checkpoint { key, bytes: Some(bytes) }];
+    member.commit(Step { checkpoints, ..Step::default() }).expect("durable");
+    before
 }
 
 #[test]
