@@ -34,6 +34,7 @@ skipped() { printf 'SKIPPED %s\n' "$*"; }
 [ -d .deps/node/node_modules ] || skipped "the JavaScript guest: .deps/node is missing"
 command -v go >/dev/null || skipped "the Go guest: go is not installed"
 [ -n "${TIDEMILL_TEST_LONG:-}" ] || skipped "the long figures (faults on Kafka, 500 crash runs, a million documents, 32 million ids): they are part of make test-long"
+[ -n "${TIDEMILL_BIN_BEFORE:-}" ] || skipped "upgrades from another program: TIDEMILL_BIN_BEFORE names none, the same program replaces itself"
 skipped "the soak: it runs by hand (docs/reliability.md)"
 
 mkdir -p target
@@ -42,6 +43,7 @@ part "building the tests" cargo test -q --workspace --no-run
 start_broker
 # These mostly wait, for sessions that end and brokers that come back: they run beside the others.
 waiting=(two_hosts an_outage_with_the_host_killed_in_it_and_in_the_drain a_frozen_broker)
+upgrades=(rolling_upgrade upgrade_in_place)
 beside() {
   local result=0
   cargo test -q --workspace --no-fail-fast --test kafka || result=1
@@ -51,9 +53,13 @@ beside() {
 }
 beside >target/beside.log 2>&1 &
 others=$!
-part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka:: --skip crash_runs_ --skip kill_embedded --skip kill_kafka "${waiting[@]/#/--skip=}"
+cargo test -q --workspace --no-fail-fast --test upgrade >target/upgrade.log 2>&1 &
+upgrade=$!
+part "tests of the workspace" cargo test -q --workspace --no-fail-fast -- --skip on_kafka:: --skip crash_runs_ --skip kill_embedded --skip kill_kafka "${waiting[@]/#/--skip=}" "${upgrades[@]/#/--skip=}"
 part "tests beside them: the bus on Kafka, crash_runs, ${waiting[*]}" wait "$others"
 cat target/beside.log
+part "tests beside them: ${upgrades[*]}" wait "$upgrade"
+cat target/upgrade.log
 # It asserts a rate, so nothing runs beside it.
 part "the host killed at 2,000 pings/s" cargo test -q --workspace --no-fail-fast --test kill
 part "tests of the plugins" cargo test -q --manifest-path plugins/Cargo.toml --no-fail-fast

@@ -1,9 +1,10 @@
 //! The platform from outside: the real binary, real clients, real sinks and foreign readers of the lake.
 //!
 //! [`Platform`] is a running `tidemill serve`; [`Connection`] and [`Load`] are its clients, [`HttpSink`] is where it delivers to,
-//! [`tap`] reads its topics and [`Lake`] its tables.
+//! [`tap`] reads its topics and [`Lake`] its tables. [`group`] has hosts under load and the checks that all of them must pass.
 
 mod crash;
+pub mod group;
 mod http;
 mod lake;
 mod load;

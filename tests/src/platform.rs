@@ -2,7 +2,7 @@
 
 use crate::{
     get_json,
-    setup::{Setup, clean, tidemill},
+    setup::{Setup, clean},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -41,6 +41,7 @@ pub struct Platform {
     child: Option<Child>,
     address: SocketAddr,
     environment: Vec<(String, String)>,
+    program: PathBuf,
 }
 
 impl Platform {
@@ -50,10 +51,20 @@ impl Platform {
     /// When it does not listen within a minute.
     pub fn start(setup: &Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("tidemill-test-").tempdir().expect("a folder");
-        std::fs::write(folder.path().join("tidemill.toml"), setup.toml()).expect("written");
-        let mut platform = Self { folder, child: None, address: SocketAddr::from(([127, 0, 0, 1], 0)), environment: vec![] };
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut platform = Self { folder, child: None, address, environment: vec![], program: PathBuf::new() };
+        platform.set_up(setup);
         platform.restart();
         platform
+    }
+
+    /// This configuration and program are its own from the next start on.
+    ///
+    /// # Panics
+    /// When the configuration cannot be written.
+    pub fn set_up(&mut self, setup: &Setup) {
+        std::fs::write(self.folder.path().join("tidemill.toml"), setup.toml()).expect("written");
+        self.program.clone_from(&setup.program);
     }
 
     /// Starts it again on the same data; the port is another one.
@@ -112,7 +123,7 @@ impl Platform {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(tidemill());
+        let mut command = Command::new(&self.program);
         command.arg("serve").arg("--config").arg(self.folder.path().join("tidemill.toml")).arg("--data").arg(self.data());
         clean(&mut command);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

@@ -135,6 +135,8 @@ pub fn kafka(test: &str) -> Option<BusSetup> {
 /// A configuration, as far as tests set it.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// What runs: the program under test, or another one.
+    pub program: PathBuf,
     /// The bus.
     pub bus: BusSetup,
     /// Partitions of every topic.
@@ -147,7 +149,7 @@ pub struct Setup {
     pub lake_interval_s: f64,
     /// The `[[plugins]]`.
     pub plugins: Vec<Value>,
-    /// What runs; empty: everything.
+    /// Which parts run; empty: everything.
     pub roles: Vec<&'static str>,
     /// Any other key, as `section.key`.
     pub keys: Vec<(&'static str, Value)>,
@@ -156,7 +158,8 @@ pub struct Setup {
 impl Setup {
     /// A platform without plugins on this bus, with these schemas.
     pub fn new(bus: BusSetup, partitions: u32, schemas: Vec<PathBuf>) -> Self {
-        Self { bus, partitions, schemas, geoip: None, lake_interval_s: 1.0, plugins: vec![], roles: vec![], keys: vec![] }
+        let program = tidemill().to_owned();
+        Self { program, bus, partitions, schemas, geoip: None, lake_interval_s: 1.0, plugins: vec![], roles: vec![], keys: vec![] }
     }
 
     /// The configuration file.
