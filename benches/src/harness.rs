@@ -65,12 +65,17 @@ pub type Run<'r> = &'r mut dyn FnMut() -> anyhow::Result<Duration>;
 pub fn interleave<const N: usize>(mut runs: [Run<'_>; N]) -> anyhow::Result<[f64; N]> {
     let _pinned = Pinned::new()?;
     let mut best = [f64::INFINITY; N];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds() {
         for (run, best) in runs.iter_mut().zip(&mut best) {
             *best = best.min(run()?.as_secs_f64());
         }
     }
     Ok(best)
+}
+
+/// [`ROUNDS`], or what `TIDEMILL_BENCH_ROUNDS` says: on a machine whose speed changes from second to second the best of many says more.
+fn rounds() -> usize {
+    std::env::var("TIDEMILL_BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS).max(1)
 }
 
 /// The best of one run, in seconds, on one core.
