@@ -23,8 +23,8 @@ mod writer;
 
 pub use error::{Fault, MessageError, Problem};
 pub use field::{FieldRef, Value, Values};
-pub use matcher::{BLOCK_MESSAGES_MAX, MatchBlock, Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches};
-pub use names::{FieldNames, FoundFields};
+pub use matcher::{BLOCK_MESSAGES_MAX, MatchBlock, Matcher, MatcherError, MatcherErrorKind, MatcherSet, Matches, NUMBER_CODE};
+pub use names::{FieldNames, FoundField, FoundFields};
 pub use proto::ValueType;
 pub use reader::{Fields, MessageRef, SEVERITY_DEFAULT};
 pub use texts::Texts;

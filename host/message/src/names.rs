@@ -1,6 +1,7 @@
 //! Fields by name, found while a message is read.
 
-use crate::field::{FieldHead, FieldRef, HEAD_BYTES_MAX};
+use crate::field::{FieldHead, FieldRef, Value};
+use crate::reader::field_of;
 
 /// Names of fields that several readers of the same messages ask for: [`MessageRef::parse_with`](crate::MessageRef::parse_with)
 /// finds the first field of each in the walk that checks the message, so that nobody has to walk again.
@@ -65,7 +66,10 @@ impl FieldNames {
 /// The fields that one message has of some [`FieldNames`], and those that hold JSON; and memory for those of the next.
 #[derive(Clone, Debug, Default)]
 pub struct FoundFields<'m> {
-    fields: Vec<Option<FieldRef<'m>>>,
+    /// Those of earlier messages remain in their places.
+    fields: Vec<Kept<'m>>,
+    /// The number of the message, from 1.
+    message: u64,
     json: Vec<FieldRef<'m>>,
     /// How many fields the message had so far.
     met: usize,
@@ -74,6 +78,36 @@ pub struct FoundFields<'m> {
     /// How many began otherwise.
     unlike: u32,
     fingerprint: u64,
+}
+
+/// A field of a message as [`FoundFields`] has it: nobody needs more of most.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FoundField<'m> {
+    /// Its first value, as [`FieldRef::first`] gives it.
+    pub first: Option<Value<'m>>,
+    /// Whether its representation is `json`.
+    pub is_json: bool,
+    record: &'m [u8],
+}
+
+impl<'m> FoundField<'m> {
+    /// The whole field, read again.
+    pub fn field(&self) -> Option<FieldRef<'m>> {
+        field_of(self.record)
+    }
+}
+
+impl<'m> From<FieldRef<'m>> for FoundField<'m> {
+    fn from(field: FieldRef<'m>) -> Self {
+        Self { first: field.first(), is_json: field.representation == JSON, record: field.raw() }
+    }
+}
+
+/// A field, and the number of the message that it is of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept<'m> {
+    message: u64,
+    field: FoundField<'m>,
 }
 
 /// How a field began, and what is known of all that begin so.
@@ -95,8 +129,8 @@ const JSON: &[u8] = b"json";
 impl<'m> FoundFields<'m> {
     /// The first field of the name at this place.
     #[inline]
-    pub fn get(&self, place: usize) -> Option<&FieldRef<'m>> {
-        self.fields.get(place)?.as_ref()
+    pub fn get(&self, place: usize) -> Option<&FoundField<'m>> {
+        self.fields.get(place).filter(|kept| kept.message == self.message).map(|kept| &kept.field)
     }
 
     /// All fields whose representation is `json`, in the order of the message.
@@ -107,33 +141,33 @@ impl<'m> FoundFields<'m> {
 
     /// A message begins.
     pub(crate) fn begin(&mut self, names: &FieldNames) {
-        self.fields.clear();
+        self.message += 1;
         self.json.clear();
-        self.fields.resize(names.len(), None);
         self.met = 0;
-        if self.fingerprint != names.fingerprint {
+        if self.fingerprint != names.fingerprint || self.fields.len() != names.len() {
             self.fingerprint = names.fingerprint;
             self.alike.clear();
+            self.fields.clear();
+            self.fields.resize(names.len(), Kept::default());
         }
     }
 
-    /// The next field of the message, if it begins as that of the message before did. `rest` is the message from the record on.
+    /// The next field of the message, if it begins as that of the message before did.
     #[inline]
-    pub(crate) fn meet_alike(&mut self, record: &'m [u8], rest: &'m [u8]) -> bool {
+    pub(crate) fn meet_alike(&mut self, record: &'m [u8]) -> bool {
         let Some(Some(alike)) = self.alike.get(self.met) else { return false };
-        let field = match rest.first_chunk() {
-            Some(window) => alike.head.read(record, window),
-            None => alike.head.read(record, &padded(rest)),
-        };
-        let Some(field) = field else { return false };
+        let Some(value) = alike.head.read(record) else { return false };
         let (place, is_json) = (alike.place, alike.is_json);
-        self.keep(field, place, is_json);
+        if is_json {
+            self.json.extend(alike.head.field(record));
+        }
+        self.keep(FoundField { first: Some(value), is_json, record }, place);
         true
     }
 
     /// The next field of the message, as it was read with care.
     #[inline(never)]
-    pub(crate) fn meet(&mut self, names: &FieldNames, field: FieldRef<'m>) {
+    pub(crate) fn meet(&mut self, names: &FieldNames, field: FieldRef<'m>, first: Option<Value<'m>>) {
         let (place, is_json) = (names.find(field.name), field.representation == JSON);
         self.unlike = self.unlike.wrapping_add(1);
         if self.met < ALIKE_MAX && (self.alike.len() <= self.met || self.unlike.is_multiple_of(REMEMBERED)) {
@@ -142,28 +176,22 @@ impl<'m> FoundFields<'m> {
             }
             self.alike[self.met] = FieldHead::of(&field).map(|head| Alike { head, place, is_json });
         }
-        self.keep(field, place, is_json);
-    }
-
-    #[inline]
-    fn keep(&mut self, field: FieldRef<'m>, place: Option<usize>, is_json: bool) {
-        self.met += 1;
         if is_json {
             self.json.push(field);
         }
+        self.keep(FoundField { first, is_json, record: field.raw() }, place);
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, field: FoundField<'m>, place: Option<usize>) {
+        self.met += 1;
         if let Some(place) = place
-            && let Some(first @ None) = self.fields.get_mut(place)
+            && let Some(kept) = self.fields.get_mut(place)
+            && kept.message != self.message
         {
-            *first = Some(field);
+            *kept = Kept { message: self.message, field };
         }
     }
-}
-
-/// The last bytes of a message.
-fn padded(rest: &[u8]) -> [u8; HEAD_BYTES_MAX] {
-    let mut out = [0; HEAD_BYTES_MAX];
-    rest.iter().zip(&mut out).for_each(|(byte, out)| *out = *byte);
-    out
 }
 
 /// Length, first and last byte of a name: equal names have equal summaries.
@@ -208,8 +236,8 @@ mod tests {
         for (number, bytes) in (0..).zip(&messages) {
             let message = MessageRef::parse_with(bytes, &names, &mut found).unwrap();
             assert_eq!(message.fields().count(), [4, 5, 7][number as usize]);
-            assert_eq!(found.get(a).and_then(FieldRef::integer), Some(number));
-            assert_eq!(found.get(ab).and_then(FieldRef::bytes), Some(&b"first"[..]));
+            assert_eq!(found.get(a).and_then(|field| field.field()?.integer()), Some(number));
+            assert_eq!(found.get(ab).and_then(|field| field.field()?.bytes()), Some(&b"first"[..]));
             assert!(found.get(none).is_none() && found.get(99).is_none());
             assert_eq!(found.get(empty).is_some(), number == 2);
             let json: Vec<_> = found.json().iter().map(|field| (field.name, field.bytes())).collect();
@@ -253,11 +281,13 @@ mod tests {
             let Ok(message) = message else { continue };
             for place in 0..names.len() {
                 let first = message.fields_named(&names.names[place]).next();
-                assert_eq!(found.get(place).map(parts), first.as_ref().map(parts));
+                assert_eq!(found.get(place).and_then(FoundField::field).as_ref().map(parts), first.as_ref().map(parts));
                 assert_eq!(
-                    found.get(place).map(|field| format!("{:?}", field.first())),
+                    found.get(place).map(|field| format!("{:?}", field.first)),
                     first.map(|field| format!("{:?}", field.values().next()))
                 );
+                let is_json = message.fields_named(&names.names[place]).next().map(|field| field.representation == JSON);
+                assert_eq!(found.get(place).map(|field| field.is_json), is_json);
             }
             let json: Vec<_> = message.fields().filter(|field| field.representation == JSON).map(|field| parts(&field)).collect();
             assert_eq!(found.json().iter().map(parts).collect::<Vec<_>>(), json);
@@ -265,7 +295,11 @@ mod tests {
         let mut others = FieldNames::default();
         others.add(b"flag");
         MessageRef::parse_with(&messages[1], &others, &mut found).unwrap();
-        assert_eq!(found.get(0).map(|field| field.name), Some(&b"flag"[..]), "what is remembered is of other names");
+        assert_eq!(
+            found.get(0).and_then(FoundField::field).map(|field| field.name),
+            Some(&b"flag"[..]),
+            "what is remembered is of other names"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A message, borrowed.
 
 use crate::error::{Fault, MessageError, Problem};
-use crate::field::FieldRef;
+use crate::field::{FieldRef, Value};
 use crate::names::{FieldNames, FoundFields};
 use crate::proto::tag;
 use crate::wire::{BYTES, Content, Element, VARINT, key, read_element, read_varint};
@@ -48,8 +48,9 @@ impl<'a> MessageRef<'a> {
     pub fn parse_with(bytes: &'a [u8], names: &FieldNames, found: &mut FoundFields<'a>) -> Result<Self, MessageError> {
         found.begin(names);
         Self::parse_fields(bytes, |record, start| {
-            if !found.meet_alike(record, &bytes[start..]) {
-                found.meet(names, check_field(record, start)?);
+            if !found.meet_alike(record) {
+                let (field, first) = check_field(record, start)?;
+                found.meet(names, field, first);
             }
             Ok(())
         })
@@ -150,15 +151,16 @@ impl<'a> MessageRef<'a> {
     }
 }
 
+/// The field and its first value.
 #[inline]
-fn check_field(record: &[u8], start: usize) -> Result<FieldRef<'_>, MessageError> {
-    if let Some(field) = FieldRef::usual(record) {
-        return Ok(field);
+fn check_field(record: &[u8], start: usize) -> Result<(FieldRef<'_>, Option<Value<'_>>), MessageError> {
+    if let Some((field, value)) = FieldRef::usual(record) {
+        return Ok((field, Some(value)));
     }
     let in_field = |fault: Fault| MessageError::Field { field: start, fault: Fault { position: fault.position + start, ..fault } };
     let field = FieldRef::read_head(record).map_err(in_field)?.ok_or(MessageError::MissingName { field: start })?;
     field.check_values().map_err(in_field)?;
-    Ok(field)
+    Ok((field, field.values().next()))
 }
 
 /// The record of the field at this place, if there is one that is short.
@@ -185,7 +187,7 @@ impl<'a> Iterator for Fields<'a> {
 /// The field of a checked record; nothing fails here.
 #[inline]
 pub(crate) fn field_of(record: &[u8]) -> Option<FieldRef<'_>> {
-    FieldRef::usual(record).or_else(|| FieldRef::read_head(record).ok().flatten())
+    FieldRef::usual(record).map(|(field, _)| field).or_else(|| FieldRef::read_head(record).ok().flatten())
 }
 
 /// The records of a message's fields.

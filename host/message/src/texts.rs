@@ -16,38 +16,44 @@ pub struct Texts<'m> {
     bytes: usize,
     /// How often one was asked for.
     asked: usize,
-    /// Places of texts by their hash; empty where texts are not told apart.
-    table: Vec<u16>,
+    /// Places of texts by their hash; `None` where texts are not told apart.
+    table: Option<Box<[u16; TABLE]>>,
 }
 
 impl<'m> Texts<'m> {
     /// None yet. Where they are not told apart each is there as often as it is asked for.
     pub fn new(tells_apart: bool) -> Self {
-        Self { table: if tells_apart { vec![NO_TEXT; TABLE] } else { Vec::new() }, ..Self::default() }
+        Self { table: tells_apart.then(|| Box::new([NO_TEXT; TABLE])), ..Self::default() }
     }
 
     /// The number of a text that `is_valid`, which is asked once for one that repeats. For one that is not it is that of an empty one.
     #[inline]
     pub fn code(&mut self, text: &'m [u8], is_valid: impl FnOnce(&[u8]) -> bool) -> (u16, bool) {
         self.asked += 1;
-        if self.table.is_empty() {
-            return self.push(text, is_valid);
-        }
+        let Some(table) = &self.table else { return self.push(text, is_valid) };
         let begin = hash(text);
         for probe in 0..PROBES {
             let place = begin.wrapping_add(probe) % TABLE;
-            let code = self.table[place];
+            let code = table[place];
             if code == NO_TEXT {
-                let (code, is_valid) = self.push(text, is_valid);
-                // What is not valid is not found again: it is there as an empty text.
-                self.table[place] = if is_valid { code } else { NO_TEXT };
-                return (code, is_valid);
+                return self.push_at(place, text, is_valid);
             }
             if is_same(self.list[usize::from(code)], text) {
                 return (code, true);
             }
         }
         self.push(text, is_valid)
+    }
+
+    /// A text that is new.
+    #[inline(never)]
+    fn push_at(&mut self, place: usize, text: &'m [u8], is_valid: impl FnOnce(&[u8]) -> bool) -> (u16, bool) {
+        let (code, is_valid) = self.push(text, is_valid);
+        // What is not valid is not found again: it is there as an empty text.
+        if let Some(table) = self.table.as_mut().filter(|_| is_valid) {
+            table[place] = code;
+        }
+        (code, is_valid)
     }
 
     /// The same without looking for it: it is there once more.
@@ -73,9 +79,11 @@ impl<'m> Texts<'m> {
     /// Forgets them, keeps the memory.
     pub fn clear(&mut self) {
         if self.asked >= TEXTS_TO_JUDGE && self.list.len() * 2 > self.asked {
-            self.table.clear();
+            self.table = None;
         }
-        self.table.fill(NO_TEXT);
+        if let Some(table) = &mut self.table {
+            table.fill(NO_TEXT);
+        }
         self.list.clear();
         (self.bytes, self.asked) = (0, 0);
     }
@@ -88,7 +96,8 @@ fn hash(text: &[u8]) -> usize {
     let len = text.len();
     let word = |at: usize| text.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u64::from_le_bytes(*word));
     let (ends, middle) = match len {
-        0..8 => (text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+        0..4 => (text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+        4..8 => (ends_of_four(text), 0),
         8..=16 => (word(0), word(len - 8)),
         _ => (
             fold(word(0) ^ 0xd6e8_feb8_6659_fd93, word(len - 8) ^ 0x9e37_79b9_7f4a_7c15),
@@ -98,17 +107,31 @@ fn hash(text: &[u8]) -> usize {
     fold(ends ^ len as u64 ^ 0x9e37_79b9_7f4a_7c15, middle ^ 0xd6e8_feb8_6659_fd93) as usize
 }
 
-/// Whether they are the same; most are short, and a call for each would cost more than the comparison.
+/// Whether they are the same. Most are short, and a call for each, or a turn of a loop for each word, would cost more than the
+/// comparison: both ends are compared, which overlap.
 #[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() || one.len() > 32 {
-        return one == other;
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match one.len() {
+        len if len != other.len() => false,
+        0..4 => one.iter().zip(other).all(|(one, other)| one == other),
+        4..8 => ends_of_four(one) == ends_of_four(other),
+        8..=16 => is_same_at_ends::<8>(one, other),
+        17..=32 => is_same_at_ends::<16>(one, other),
+        33..=64 => is_same_at_ends::<32>(one, other),
+        _ => one == other,
     }
-    let same = |(one, other): (&[u8; 8], &[u8; 8])| u64::from_le_bytes(*one) == u64::from_le_bytes(*other);
-    match (one.last_chunk(), other.last_chunk()) {
-        (Some(one_end), Some(other_end)) => same((one_end, other_end)) && one.as_chunks().0.iter().zip(other.as_chunks().0).all(same),
-        _ => one.iter().zip(other).all(|(one, other)| one == other),
-    }
+}
+
+#[inline]
+fn is_same_at_ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
+    one.first_chunk::<N>() == other.first_chunk() && one.last_chunk::<N>() == other.last_chunk()
+}
+
+/// The first and the last four bytes.
+#[inline]
+fn ends_of_four(text: &[u8]) -> u64 {
+    let word = |bytes: Option<&[u8; 4]>| bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
+    word(text.first_chunk()) << 32 | word(text.last_chunk())
 }
 
 #[inline]
@@ -141,8 +164,8 @@ mod tests {
 
     #[test]
     fn texts_are_the_same_byte_for_byte() {
-        let text: Vec<u8> = (0..40).collect();
-        for len in 0..40 {
+        let text: Vec<u8> = (0..80).collect();
+        for len in 0..80 {
             let (one, copy) = (&text[..len], text[..len].to_vec());
             assert!(is_same(one, &copy) && !is_same(one, &text[..len + 1]));
             for at in 0..len {

@@ -4,9 +4,8 @@
 //! document's values come from differs between the stages ([`Document`]): captured in the pass that validated it, or found in the
 //! fields that a decoder moved sections to.
 
-use std::borrow::Borrow;
 use tidemill_json::value;
-use tidemill_message::{FieldNames, FieldRef, MessageRef};
+use tidemill_message::{FieldNames, FoundField, MessageRef, Value};
 use tidemill_runtime::{CellRef, ColumnKind, ColumnRequest, ColumnsBuilder, Shape};
 
 /// Where the values of a column come from.
@@ -36,15 +35,18 @@ pub enum Header {
 }
 
 impl Header {
-    /// Its name in paths and matchers, where it is text.
-    pub fn text_name(self) -> Option<&'static str> {
+    /// Its name in paths and matchers.
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Type => Some("Type"),
-            Self::Logger => Some("Logger"),
-            Self::Hostname => Some("Hostname"),
-            Self::Payload => Some("Payload"),
-            Self::EnvVersion => Some("EnvVersion"),
-            Self::Timestamp | Self::Uuid | Self::Severity | Self::Pid => None,
+            Self::Timestamp => "Timestamp",
+            Self::Type => "Type",
+            Self::Logger => "Logger",
+            Self::Hostname => "Hostname",
+            Self::Uuid => "Uuid",
+            Self::Payload => "Payload",
+            Self::EnvVersion => "EnvVersion",
+            Self::Severity => "Severity",
+            Self::Pid => "Pid",
         }
     }
 
@@ -203,7 +205,7 @@ impl ColumnPlan {
         builder: &mut ColumnsBuilder,
         scratch: &mut FillScratch,
     ) -> Result<(), MissingColumn> {
-        self.fill_row_with(message, |_, name| message.field(name), document, builder, scratch)
+        self.fill_row_with(message, |_, name| message.field(name).map(FoundField::from), document, builder, scratch)
     }
 
     /// The same with fields that `field` finds, by the column's number or by name.
@@ -211,10 +213,10 @@ impl ColumnPlan {
     /// # Errors
     /// Where a required column is null; nothing is appended then.
     #[inline]
-    pub fn fill_row_with<'m, F: Borrow<FieldRef<'m>>>(
+    pub fn fill_row_with<'m>(
         &self,
         message: &MessageRef<'m>,
-        field: impl Fn(usize, &str) -> Option<F>,
+        field: impl Fn(usize, &str) -> Option<FoundField<'m>>,
         document: &impl Document,
         builder: &mut ColumnsBuilder,
         scratch: &mut FillScratch,
@@ -223,8 +225,7 @@ impl ColumnPlan {
             match &column.source {
                 ColumnSource::Header(header) => fill_header(builder, at, column.kind, *header, message, scratch),
                 ColumnSource::Field(name) => {
-                    let field = field(at, name);
-                    fill_cell(builder, at, field.as_ref().map_or(CellRef::Null, |field| field_cell(field.borrow(), column.kind)));
+                    fill_cell(builder, at, field(at, name).map_or(CellRef::Null, |field| field_cell(&field, column.kind)));
                 }
                 ColumnSource::Document(pointer) => column.fill_from_document(builder, at, document, *pointer, scratch),
             }
@@ -362,13 +363,17 @@ fn bytes_cell(kind: ColumnKind, value: Option<&[u8]>) -> CellRef<'_> {
 
 /// A field's first value as a cell of a column of this kind; json only from a field whose representation says so.
 #[inline]
-pub fn field_cell<'m>(field: &FieldRef<'m>, kind: ColumnKind) -> CellRef<'m> {
-    match kind {
-        ColumnKind::Int64 => field.integer().map_or(CellRef::Null, CellRef::Int64),
-        ColumnKind::Float64 => field.double().map_or(CellRef::Null, CellRef::Float64),
-        ColumnKind::Boolean => field.boolean().map_or(CellRef::Null, CellRef::Boolean),
-        ColumnKind::Json if field.representation != b"json" => CellRef::Null,
-        ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json => field.bytes().map_or(CellRef::Null, CellRef::Bytes),
+pub fn field_cell<'m>(field: &FoundField<'m>, kind: ColumnKind) -> CellRef<'m> {
+    match (kind, field.first) {
+        (ColumnKind::Json, _) if !field.is_json => CellRef::Null,
+        (ColumnKind::Int64, Some(Value::Integer(integer))) => CellRef::Int64(integer),
+        (ColumnKind::Float64, Some(Value::Double(double))) => CellRef::Float64(double),
+        (ColumnKind::Float64, Some(Value::Integer(integer))) => CellRef::Float64(integer as f64),
+        (ColumnKind::Boolean, Some(Value::Bool(bool))) => CellRef::Boolean(bool),
+        (ColumnKind::Text | ColumnKind::Bytes | ColumnKind::Json, Some(Value::String(bytes) | Value::Bytes(bytes))) => {
+            CellRef::Bytes(bytes)
+        }
+        _ => CellRef::Null,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::builder::is_utf8;
 use crate::plan::ColumnKind;
-use tidemill_message::Texts;
+use tidemill_message::{NUMBER_CODE, Texts};
 
 /// A cell as it is in a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +72,19 @@ impl<'m> SharedColumn<'m> {
             self.codes.push(code);
             self.valid.push(u8::from(is_valid));
             self.has_null |= !is_valid;
+        }
+    }
+
+    /// Appends rows of a float64 column: those whose code is [`NUMBER_CODE`] have the number at their place, all of them where there
+    /// are no codes.
+    pub fn take_numbers(&mut self, numbers: &[f64], codes: &[u16], rows: usize) {
+        if codes.is_empty() && numbers.len() == rows {
+            self.numbers.extend(numbers.iter().map(|number| number.to_le_bytes()));
+            return self.valid.resize(self.numbers.len(), 1);
+        }
+        for row in 0..rows {
+            let number = numbers.get(row).filter(|_| codes.get(row).is_none_or(|code| *code == NUMBER_CODE));
+            self.push(number.map_or(CellRef::Null, |number| CellRef::Float64(*number)));
         }
     }
 

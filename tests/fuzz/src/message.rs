@@ -38,11 +38,11 @@ fn found_while_read(bytes: &[u8]) {
         let Ok(message) = message else { continue };
         for (place, name) in known.iter().enumerate() {
             let (found, first) = (found.get(place), message.field(name));
-            assert_eq!(found.map(|field| field.raw()), first.map(|field| field.raw()), "the first field of a name");
-            let numbers = |field: Option<tidemill_message::FieldRef<'_>>| {
-                field.and_then(|field| field.values().next().map(|value| value_bytes(&value)))
-            };
-            assert_eq!(numbers(found.copied()), numbers(first), "its value");
+            let field = found.and_then(|found| found.field());
+            assert_eq!(field.map(|field| field.raw()), first.map(|field| field.raw()), "the first field of a name");
+            let bytes = |value: Option<Value<'_>>| value.map(|value| value_bytes(&value));
+            assert_eq!(bytes(found.and_then(|found| found.first)), bytes(first.and_then(|field| field.values().next())), "its value");
+            assert_eq!(found.map(|found| found.is_json), first.map(|field| field.representation == b"json"), "whether it is JSON");
         }
         assert!(found.json().iter().all(|field| field.representation == b"json"), "fields that hold JSON");
     }

@@ -1,6 +1,7 @@
 //! Many matchers over a block of messages: each test is made for all of them, and for a text that repeats once. A matcher that asks
 //! message by message spends most of its time on verdicts that its processor did not foresee.
 
+use crate::field::Value;
 use crate::matcher::parser::header_named;
 use crate::matcher::program::{ACCEPT, Target};
 use crate::matcher::set::{FieldTable, MatcherSet, Step};
@@ -48,7 +49,15 @@ impl<'m> MatchBlock<'m> {
     /// none. `None` where nothing was pushed yet.
     pub fn texts(&self, slot: usize) -> Option<(&[&'m [u8]], &[u16])> {
         let values = self.variables.get(slot)?;
-        Some((values.texts.list(), &values.codes))
+        Some((values.texts.list(), &values.codes[..self.messages]))
+    }
+
+    /// The numbers of a variable, and for each message [`NUMBER_CODE`] where it has one (a boolean is none); without codes all of
+    /// them have. `None` where nothing was pushed yet.
+    pub fn numbers(&self, slot: usize) -> Option<(&[f64], &[u16])> {
+        let values = self.variables.get(slot)?;
+        let codes = if values.seen == Seen::NUMBERS { &[] } else { &values.codes[..self.messages] };
+        Some((&values.numbers[..self.messages], codes))
     }
 
     /// Forgets the messages, keeps the memory.
@@ -62,90 +71,110 @@ impl<'m> MatchBlock<'m> {
 #[derive(Debug)]
 struct Values<'m> {
     texts: Texts<'m>,
-    /// 1 and the number of the text, 0 where the value is missing; empty where all of them are numbers.
-    codes: Vec<u16>,
-    /// Empty where none is a number.
-    numbers: Vec<f64>,
+    /// 1 and the number of the text, 0 where the value is missing, or the code of a number.
+    codes: Box<[u16; BLOCK_MESSAGES_MAX]>,
+    /// Those whose code says so.
+    numbers: Box<[f64; BLOCK_MESSAGES_MAX]>,
+    seen: Seen,
 }
 
-/// The code of a value that is a number.
-const NUMBER: u16 = u16::MAX;
+/// Which values there are, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen(u8);
+
+impl Seen {
+    /// Texts, or none.
+    const TEXTS: Self = Self(1);
+    const NUMBERS: Self = Self(2);
+    const BOOLEANS: Self = Self(4);
+
+    #[inline(always)]
+    fn note(&mut self, seen: Self) {
+        self.0 |= seen.0;
+    }
+}
+
+/// The code of a value that is a number, ...
+pub const NUMBER_CODE: u16 = u16::MAX;
+/// ... and of a boolean, which is tested as one.
+const BOOLEAN_CODE: u16 = u16::MAX - 1;
 
 impl<'m> Values<'m> {
     fn new() -> Self {
-        Self { texts: Texts::new(true), codes: Vec::new(), numbers: Vec::new() }
+        let (codes, numbers) = (Box::new([0; BLOCK_MESSAGES_MAX]), Box::new([0.0; BLOCK_MESSAGES_MAX]));
+        Self { texts: Texts::new(true), codes, numbers, seen: Seen::default() }
     }
 
-    #[inline]
-    fn push(&mut self, messages: usize, value: Resolved<'m>) {
+    /// The first value of a field, for the message at this place.
+    #[inline(always)]
+    fn set_first(&mut self, message: usize, value: Option<Value<'m>>) {
         match value {
-            Resolved::Number(number) if self.numbers.len() == messages && self.codes.is_empty() => self.numbers.push(number),
-            Resolved::Text(text) if self.codes.len() == messages && self.numbers.is_empty() => {
-                self.codes.push(self.texts.code(text, |_| true).0 + 1);
-            }
-            value => self.push_mixed(messages, value),
+            Some(Value::Bool(value)) => self.set_number(message, f64::from(u8::from(value)), BOOLEAN_CODE, Seen::BOOLEANS),
+            value => self.set(message, Resolved::of(value)),
         }
     }
 
-    /// Where some values are numbers and others are not.
-    #[inline(never)]
-    fn push_mixed(&mut self, messages: usize, value: Resolved<'m>) {
-        let code = match value {
-            Resolved::Number(number) => {
-                // Where there are none there were only others before.
-                self.numbers.resize(messages, 0.0);
-                self.numbers.push(number);
-                if self.codes.is_empty() {
-                    return;
-                }
-                NUMBER
+    #[inline(always)]
+    fn set(&mut self, message: usize, value: Resolved<'m>) {
+        match value {
+            Resolved::Number(number) => self.set_number(message, number, NUMBER_CODE, Seen::NUMBERS),
+            Resolved::Text(text) => self.set_text(message, text),
+            Resolved::Missing => {
+                self.codes[message] = 0;
+                self.seen.note(Seen::TEXTS);
             }
-            Resolved::Missing => 0,
-            Resolved::Text(text) => self.texts.code(text, |_| true).0 + 1,
-        };
-        self.codes.resize(messages, NUMBER);
-        self.codes.push(code);
+        }
+    }
+
+    #[inline(always)]
+    fn set_number(&mut self, message: usize, number: f64, code: u16, seen: Seen) {
+        self.numbers[message] = number;
+        self.codes[message] = code;
+        self.seen.note(seen);
+    }
+
+    #[inline]
+    fn set_text(&mut self, message: usize, text: &'m [u8]) {
+        self.codes[message] = self.texts.code(text, |_| true).0 + 1;
+        self.seen.note(Seen::TEXTS);
     }
 
     fn clear(&mut self) {
         self.texts.clear();
-        self.codes.clear();
-        self.numbers.clear();
+        self.seen = Seen::default();
     }
 
     /// The verdict of a test for each message.
     fn test(&self, test: &Test, messages: usize) -> Bits {
-        if self.codes.is_empty() {
-            return self.test_numbers(test);
+        let (codes, numbers) = (&self.codes[..messages], &self.numbers[..messages]);
+        if self.seen.0 & Seen::TEXTS.0 == 0 {
+            return test_numbers(numbers, test);
         }
         let of_text = |text: &&[u8]| u8::from(test.verdict(Resolved::Text(text)));
         let by_code: Vec<u8> =
             std::iter::once(u8::from(test.verdict(Resolved::Missing))).chain(self.texts.list().iter().map(of_text)).collect();
-        if self.numbers.is_empty() {
-            return bits(&self.codes, |code| by_code.get(usize::from(*code)) == Some(&1));
+        let of_code = |code: &u16| by_code.get(usize::from(*code)) == Some(&1);
+        if self.seen == Seen::TEXTS {
+            return bits(codes, of_code);
         }
         let mut out = Bits::default();
-        for (message, code) in self.codes.iter().enumerate().take(messages) {
-            let verdict = match self.numbers.get(message) {
-                Some(number) if *code == NUMBER => test.verdict(Resolved::Number(*number)),
-                _ => by_code.get(usize::from(*code)) == Some(&1),
-            };
+        for (message, (code, number)) in codes.iter().zip(numbers).enumerate() {
+            let verdict = if *code >= BOOLEAN_CODE { test.verdict(Resolved::Number(*number)) } else { of_code(code) };
             out[message / 64] |= u64::from(verdict) << (message % 64);
         }
         out
     }
+}
 
-    fn test_numbers(&self, test: &Test) -> Bits {
-        let numbers = &self.numbers[..];
-        match &test.check {
-            Check::Number(Order::Equal, literal) => bits(numbers, |number| number == literal),
-            Check::Number(Order::NotEqual, literal) => bits(numbers, |number| number != literal),
-            Check::Number(Order::Less, literal) => bits(numbers, |number| number < literal),
-            Check::Number(Order::LessOrEqual, literal) => bits(numbers, |number| number <= literal),
-            Check::Number(Order::Greater, literal) => bits(numbers, |number| number > literal),
-            Check::Number(Order::GreaterOrEqual, literal) => bits(numbers, |number| number >= literal),
-            _ => bits(numbers, |number| test.verdict(Resolved::Number(*number))),
-        }
+fn test_numbers(numbers: &[f64], test: &Test) -> Bits {
+    match &test.check {
+        Check::Number(Order::Equal, literal) => bits(numbers, |number| number == literal),
+        Check::Number(Order::NotEqual, literal) => bits(numbers, |number| number != literal),
+        Check::Number(Order::Less, literal) => bits(numbers, |number| number < literal),
+        Check::Number(Order::LessOrEqual, literal) => bits(numbers, |number| number <= literal),
+        Check::Number(Order::Greater, literal) => bits(numbers, |number| number > literal),
+        Check::Number(Order::GreaterOrEqual, literal) => bits(numbers, |number| number >= literal),
+        _ => bits(numbers, |number| test.verdict(Resolved::Number(*number))),
     }
 }
 
@@ -200,10 +229,13 @@ impl MatcherSet {
         }
         let (headers, fields) = variables.split_at_mut(self.headers.len());
         for (values, header) in headers.iter_mut().zip(&self.headers) {
-            values.push(*messages, header.resolve(message));
+            values.set(*messages, header.resolve(message));
         }
         for (values, field) in fields.iter_mut().zip(&self.field_slots) {
-            values.push(*messages, field.resolve(message, found));
+            match field.is_first_value() {
+                true => values.set_first(*messages, found.get(field.place).and_then(|found| found.first)),
+                false => values.set(*messages, field.resolve(message, found)),
+            }
         }
         *messages += 1;
     }
@@ -253,7 +285,7 @@ impl MatcherSet {
 
     /// The slot of the first value of the first field of a name, by its place in [`MatcherSet::field_names`].
     pub fn field_slot(&self, place: usize) -> Option<usize> {
-        let is_it = |field: &FieldSlot| field.place == place && field.is_first && field.value_index == 0;
+        let is_it = |field: &FieldSlot| field.place == place && field.is_first_value();
         self.field_slots.iter().position(is_it).map(|field| self.headers.len() + field)
     }
 
@@ -304,15 +336,15 @@ impl FieldSlot {
     }
 
     #[inline]
+    fn is_first_value(&self) -> bool {
+        self.is_first && self.value_index == 0
+    }
+
     fn resolve<'m>(&self, message: &MessageRef<'m>, found: &FoundFields<'m>) -> Resolved<'m> {
         if !self.is_first {
             return self.variable.resolve(message);
         }
-        match (found.get(self.place), self.value_index) {
-            (None, _) => Resolved::Missing,
-            (Some(field), 0) => Resolved::of(field.first()),
-            (Some(field), index) => Resolved::of(field.values().nth(usize::from(index))),
-        }
+        Resolved::of(found.get(self.place).and_then(|found| found.field()?.values().nth(usize::from(self.value_index))))
     }
 }
 
@@ -382,6 +414,26 @@ mod tests {
         bytes
     }
 
+    /// The numbers of a block are those of its messages; of what matchers ask for.
+    #[track_caller]
+    fn check_numbers(set: &MatcherSet, block: &MatchBlock<'_>, messages: &[MessageRef<'_>]) {
+        let number = |slot: usize, at: usize| -> Option<u64> {
+            let (numbers, codes) = block.numbers(slot)?;
+            numbers.get(at).filter(|_| codes.get(at).is_none_or(|code| *code == NUMBER_CODE)).map(|number| number.to_bits())
+        };
+        for name in ["mixed", "number", "double"] {
+            let slot = set.field_slot(set.field_names().find(name.as_bytes()).unwrap()).unwrap();
+            let want = |message: &MessageRef<'_>| message.field(name)?.double().map(f64::to_bits);
+            let numbers: Vec<_> = (0..messages.len()).map(|at| number(slot, at)).collect();
+            assert_eq!(numbers, messages.iter().map(want).collect::<Vec<_>>(), "{name}");
+        }
+        for (name, want) in [("Severity", (|message: &MessageRef<'_>| Some(message.severity())) as fn(&_) -> _), ("Pid", MessageRef::pid)] {
+            let slot = set.header_slot(name).unwrap();
+            let want: Vec<_> = messages.iter().map(|message| want(message).map(|number| f64::from(number).to_bits())).collect();
+            assert_eq!((0..messages.len()).map(|at| number(slot, at)).collect::<Vec<_>>(), want, "{name}");
+        }
+    }
+
     #[test]
     fn a_block_is_matched_as_each_of_its_messages() {
         let mut matchers: Vec<_> = EXPRESSIONS.iter().map(|text| Matcher::parse(text).unwrap()).collect();
@@ -401,6 +453,7 @@ mod tests {
                 set.push(&mut block, &message, &found);
             }
             let any = set.select(&mut block, &all, &mut selected);
+            check_numbers(&set, &block, &read);
             let matches =
                 |matcher: &Matcher| (0_u16..).zip(&read).filter(|(_, message)| matcher.matches(message)).map(|(at, _)| at).collect();
             let want: Vec<Vec<u16>> = matchers.iter().map(matches).collect();

@@ -44,7 +44,7 @@ mod program;
 mod set;
 mod test;
 
-pub use block::{BLOCK_MESSAGES_MAX, MatchBlock};
+pub use block::{BLOCK_MESSAGES_MAX, MatchBlock, NUMBER_CODE};
 pub use error::{MatcherError, MatcherErrorKind};
 pub use set::{MatcherSet, Matches};
 

@@ -297,11 +297,17 @@ impl FieldTable {
         let first = slots.len();
         slots.resize(first + self.slots as usize, Slot::Missing);
         for (place, wanted) in self.wanted.iter().enumerate() {
-            let Some(field) = found.get(place) else { continue };
-            self.fill(place, 0, field, message.raw(), &mut slots[first..]);
+            let Some(found) = found.get(place) else { continue };
+            for wanted in wanted.iter().filter(|wanted| wanted.field_index == 0) {
+                let value = match wanted.value_index {
+                    0 => found.first,
+                    index => found.field().and_then(|field| field.values().nth(usize::from(index))),
+                };
+                slots[first + wanted.slot as usize] = Slot::new(message.raw(), Resolved::of(value));
+            }
             // Later fields of a name are asked for so rarely that nobody remembers them.
             if wanted.iter().any(|wanted| wanted.field_index > 0) {
-                for (index, field) in (1..).zip(message.fields_named(field.name).skip(1)) {
+                for (index, field) in (1..).zip(message.fields_named(self.names.name(place)).skip(1)) {
                     self.fill(place, index, &field, message.raw(), &mut slots[first..]);
                 }
             }

@@ -154,6 +154,7 @@ impl Variable {
 
 impl Header {
     /// The header's value.
+    #[inline(always)]
     pub(crate) fn resolve<'a>(self, message: &MessageRef<'a>) -> Resolved<'a> {
         let text = |text: Option<&'a [u8]>| text.map_or(Resolved::Missing, Resolved::Text);
         match self {
@@ -171,6 +172,7 @@ impl Header {
 }
 
 impl<'a> Resolved<'a> {
+    #[inline(always)]
     pub(crate) fn of(value: Option<Value<'a>>) -> Self {
         match value {
             None => Resolved::Missing,

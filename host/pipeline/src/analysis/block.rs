@@ -56,11 +56,11 @@ impl SharedPlan {
         Some(SharedColumns { required: plan.required().map(|at| numbers[at]).collect(), numbers, texts })
     }
 
-    /// What the matchers test of text columns is read once for both.
+    /// What the matchers test of columns of text and of numbers is read once for both.
     pub fn share_with(&mut self, matchers: &MatcherSet) {
         let slot = |(source, kind): &(Source, ColumnKind)| match source {
-            _ if *kind != ColumnKind::Text => None,
-            Source::Header(header) => matchers.header_slot(header.text_name()?),
+            _ if !matches!(kind, ColumnKind::Text | ColumnKind::Float64) => None,
+            Source::Header(header) => matchers.header_slot(header.name()),
             Source::Field(place) => matchers.field_slot(*place),
         };
         self.tested = self.columns.iter().map(slot).collect();
@@ -79,7 +79,7 @@ pub struct Block<'m> {
     plan: &'m SharedPlan,
     columns: Vec<SharedColumn<'m>>,
     chunk: &'m Bytes,
-    rows: Arc<RowBlock>,
+    rows: RowBlock,
     value_bytes_max: usize,
 }
 
@@ -87,7 +87,7 @@ impl<'m> Block<'m> {
     /// An empty block of messages that lie in what was fetched.
     pub fn new(plan: &'m SharedPlan, chunk: &'m Bytes) -> Self {
         let columns = plan.columns.iter().map(|(_, kind)| SharedColumn::new(*kind)).collect();
-        Self { plan, columns, chunk, rows: Arc::new(RowBlock::new(chunk, BLOCK_ROWS_MAX)), value_bytes_max: 0 }
+        Self { plan, columns, chunk, rows: RowBlock::new(chunk, BLOCK_ROWS_MAX), value_bytes_max: 0 }
     }
 
     /// Appends a message and answers its place.
@@ -98,7 +98,7 @@ impl<'m> Block<'m> {
         self.push_row(fed)
     }
 
-    /// Appends a message, but for the texts that matchers test: [`Block::take_texts`] gets them all at once.
+    /// Appends a message, but for what matchers test: [`Block::take_tested`] gets it all at once.
     pub fn push_untested(&mut self, fed: &Fed<'m>, message: &MessageRef<'m>, found: &FoundFields<'m>) {
         let columns = self.columns.iter_mut().zip(&self.plan.columns).zip(&self.plan.tested);
         for ((column, (source, kind)), _) in columns.filter(|(_, tested)| tested.is_none()) {
@@ -107,10 +107,15 @@ impl<'m> Block<'m> {
         self.push_row(fed);
     }
 
-    /// The texts of all messages, which were pushed to both.
-    pub fn take_texts(&mut self, matched: &MatchBlock<'m>) {
-        for (column, slot) in self.columns.iter_mut().zip(&self.plan.tested) {
-            if let Some((texts, codes)) = slot.and_then(|slot| matched.texts(slot)) {
+    /// What matchers test of all messages, which were pushed to both.
+    pub fn take_tested(&mut self, matched: &MatchBlock<'m>) {
+        let columns = self.columns.iter_mut().zip(&self.plan.columns).zip(&self.plan.tested);
+        for ((column, (_, kind)), slot) in columns {
+            let Some(slot) = *slot else { continue };
+            if *kind == ColumnKind::Float64 {
+                let Some((numbers, codes)) = matched.numbers(slot) else { continue };
+                column.take_numbers(numbers, codes, matched.len());
+            } else if let Some((texts, codes)) = matched.texts(slot) {
                 column.take_texts(texts, codes, matched.len());
             }
         }
@@ -118,10 +123,8 @@ impl<'m> Block<'m> {
 
     fn push_row(&mut self, fed: &Fed<'m>) -> u16 {
         self.value_bytes_max = self.value_bytes_max.max(fed.value.len());
-        // Nobody else has them before the block is worked on.
-        let rows = Arc::make_mut(&mut self.rows);
-        rows.push(fed);
-        rows.rows().len() as u16 - 1
+        self.rows.push(fed);
+        self.rows.rows().len() as u16 - 1
     }
 
     /// Whether it has to be worked on before more is pushed.
@@ -132,7 +135,7 @@ impl<'m> Block<'m> {
     /// Forgets the messages, keeps the memory.
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(SharedColumn::clear);
-        self.rows = Arc::new(RowBlock::new(self.chunk, BLOCK_ROWS_MAX));
+        self.rows = RowBlock::new(self.chunk, BLOCK_ROWS_MAX);
         self.value_bytes_max = 0;
     }
 
@@ -141,9 +144,9 @@ impl<'m> Block<'m> {
         &self.columns
     }
 
-    /// The messages as rows.
-    pub fn rows(&self) -> &Arc<RowBlock> {
-        &self.rows
+    /// Takes the messages as rows, for the plugins to share; their columns remain.
+    pub fn take_rows(&mut self) -> Arc<RowBlock> {
+        Arc::new(std::mem::take(&mut self.rows))
     }
 
     /// How many rows of a plugin surely fit into so many bytes.
@@ -245,7 +248,7 @@ mod tests {
             let message = MessageRef::parse_with(bytes, &names, &mut found).expect("a message");
             let fed = Fed { offset: 0, timestamp_ns: 0, watermark_ms: 0, chunk: &chunk, key: &[], value: bytes };
             assert_eq!(block.push(&fed, &message, &found), number);
-            let field = |column: usize, _: &str| found.get(fields[column]);
+            let field = |column: usize, _: &str| found.get(fields[column]).copied();
             if plan.fill_row_with(&message, field, &NoDocument, &mut filled, &mut FillScratch::default()).is_ok() {
                 filled_rows.push(number);
             }
@@ -287,16 +290,21 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_matchers_test_are_read_once_for_both() {
-        let matchers = ["Type == 'kind'", "Fields[text] =~ 'w'", "Fields[integer] == 3", "Hostname == NIL"];
+    fn what_matchers_test_is_read_once_for_both() {
+        let matchers =
+            ["Type == 'kind'", "Fields[text] =~ 'w'", "Fields[integer] == 3", "Hostname == NIL", "Fields[flag] == TRUE || Severity < 3"];
         let matchers = MatcherSet::new(matchers.map(|text| tidemill_message::Matcher::parse(text).expect("a matcher")).to_vec());
         let paths = ["Type", "Logger", "Hostname", "Fields[text]", "Fields[integer]", "Fields[doc]"];
-        let requests = paths.map(|path| request(path, ColumnKind::Text, false));
+        let texts = paths.iter().map(|path| request(path, ColumnKind::Text, false));
+        let paths = ["Fields[integer]", "Severity", "Pid", "Fields[flag]", "Type", "Fields[text]"];
+        let numbers = paths.iter().map(|path| request(path, ColumnKind::Float64, false));
+        let requests: Vec<_> = texts.chain(numbers).collect();
         let plan = ColumnPlan::new(&requests).expect("a plan");
         let (mut names, mut shared) = (matchers.field_names().clone(), SharedPlan::default());
         let columns = shared.add(&plan, &plan.field_places(&mut names)).expect("shared");
         shared.share_with(&matchers);
-        assert_eq!(shared.tested.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true, true, false]);
+        let tested = [true, false, true, true, true, false, true, true, false, true, true, true];
+        assert_eq!(shared.tested.iter().map(Option::is_some).collect::<Vec<_>>(), tested);
         let messages: Vec<_> = (0..100).map(message).collect();
         let chunk = Bytes::new();
         let (mut one_by_one, mut at_once) = (Block::new(&shared, &chunk), Block::new(&shared, &chunk));
@@ -308,7 +316,7 @@ mod tests {
             at_once.push_untested(&fed, &message, &found);
             matchers.push(&mut matched, &message, &found);
         }
-        at_once.take_texts(&matched);
+        at_once.take_tested(&matched);
         let rows: Vec<_> = (0..messages.len() as u16).collect();
         let [want, have] = [&one_by_one, &at_once].map(|block| {
             let mut builder = ColumnsBuilder::new(&requests);

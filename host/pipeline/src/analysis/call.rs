@@ -34,7 +34,7 @@ const REST_MIN: Duration = Duration::from_secs(1);
 const REST_MAX: Duration = Duration::from_secs(300);
 /// Bytes of settled batches that are kept since the snapshot; beyond it a snapshot is taken early where it is cheap. That many are
 /// still near at hand when they are filled again; where the state is larger, twice as many as it has.
-const REPLAY_BYTES_MIN: usize = 256 << 10;
+const REPLAY_BYTES_MIN: usize = 128 << 10;
 /// A snapshot is cheap when it uses one part in so many of the fuel that was used since the last one.
 const SNAPSHOT_SHARE: u64 = 16;
 /// Bytes that are kept however dear a snapshot is.

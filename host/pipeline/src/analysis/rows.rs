@@ -50,18 +50,21 @@ impl Row {
 #[derive(Clone, Debug, Default)]
 pub struct RowBlock {
     rows: Vec<Row>,
+    /// The bytes of each row's value, once more: they are added up for every plugin.
+    value_lens: Vec<u32>,
     chunk: Bytes,
 }
 
 impl RowBlock {
     /// No rows of this fetch yet, and room for some.
     pub fn new(chunk: &Bytes, room: usize) -> Self {
-        Self { rows: Vec::with_capacity(room), chunk: chunk.clone() }
+        Self { rows: Vec::with_capacity(room), value_lens: Vec::with_capacity(room), chunk: chunk.clone() }
     }
 
     /// Appends a row, of the same fetch.
     pub fn push(&mut self, fed: &Fed<'_>) {
         self.rows.push(Row::new(fed));
+        self.value_lens.push(fed.value.len() as u32);
     }
 
     /// The rows.
@@ -116,7 +119,7 @@ impl Rows {
         let begin = self.places.len();
         self.places.extend_from_slice(places);
         self.parts.push(Part { block: Arc::clone(block), places: begin..self.places.len(), watermark_ms, is_own: false });
-        let value_bytes = places.iter().map(|place| block.rows[usize::from(*place)].value_len()).sum();
+        let value_bytes = places.iter().map(|place| block.value_lens[usize::from(*place)] as usize).sum();
         self.value_bytes += value_bytes;
         value_bytes
     }

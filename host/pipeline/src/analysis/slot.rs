@@ -8,7 +8,7 @@ use super::{
     block::Block,
     emit::Numbering,
     guest::Guest,
-    rows::{Fed, Rows},
+    rows::{Fed, RowBlock, Rows},
     saved::Saved,
     spec::PluginSpec,
     staged::{Progress, Staged},
@@ -256,8 +256,8 @@ impl Slot {
     }
 
     /// Gives the slot those rows of a block that its matcher selects, as [`Slot::feed`] would one by one.
-    pub fn feed_block(&mut self, block: &Block<'_>, selected: &[u16], now: Duration) {
-        let offset_of = |place: &u16| block.rows().rows()[usize::from(*place)].offset;
+    pub fn feed_block(&mut self, block: &Block<'_>, rows: &Arc<RowBlock>, selected: &[u16], now: Duration) {
+        let offset_of = |place: &u16| rows.rows()[usize::from(*place)].offset;
         let selected = &selected[selected.partition_point(|place| offset_of(place) < self.fed)..];
         let spec = Arc::clone(&self.spec);
         let (Some(last), Some(columns)) = (selected.last(), &spec.shared) else { return };
@@ -270,7 +270,7 @@ impl Slot {
             let (part, rest) = left.split_at(room.clamp(1, left.len()));
             self.builder.gather(block.columns(), &columns.numbers, part);
             // What was fetched before may be newer: a row's time is that of all rows up to it, however they were fetched.
-            let bytes = self.rows.extend(block.rows(), part, self.watermark_ms.unwrap_or(i64::MIN));
+            let bytes = self.rows.extend(rows, part, self.watermark_ms.unwrap_or(i64::MIN));
             self.queue_bytes += bytes;
             self.rows_bytes += bytes;
             self.rows_since.get_or_insert(now);
@@ -278,7 +278,7 @@ impl Slot {
             left = rest;
         }
         self.fed = offset_of(last) + 1;
-        self.see(block.rows().rows()[usize::from(*last)].watermark_ms);
+        self.see(rows.rows()[usize::from(*last)].watermark_ms);
     }
 
     fn cut_full(&mut self) {

@@ -30,7 +30,7 @@ const ROUNDS_MAX: Duration = Duration::from_millis(50);
 /// How long the end of a step waits for calls.
 const FINISH_MAX: Duration = Duration::from_millis(200);
 /// Rows of the batches that are collected at a time for all plugins of a partition: about what stays in a core's own cache.
-const COLLECTED_ROWS: u32 = 32_768;
+const COLLECTED_ROWS: u32 = 65_536;
 /// The least rows that a batch is cut at for that.
 const BATCH_ROWS_MIN: u32 = 256;
 /// Blocks are matched as such while of so many messages one is wanted.
@@ -134,7 +134,7 @@ impl Feeding {
     fn select_block<'m>(&mut self, matchers: &MatcherSet, matched: &mut MatchBlock<'m>, block: &mut Block<'m>) {
         let Self { by_block, selected, wanted, of, .. } = self;
         (*wanted, *of) = (matchers.select(matched, by_block, selected), matched.len());
-        block.take_texts(matched);
+        block.take_tested(matched);
         matched.clear();
     }
 
@@ -155,8 +155,9 @@ impl Feeding {
     }
 
     fn feed(&mut self, slots: &mut [Slot], block: &mut Block<'_>, now: Duration) {
+        let rows = block.take_rows();
         for number in &self.by_block {
-            slots[*number].feed_block(block, &self.selected[*number], now);
+            slots[*number].feed_block(block, &rows, &self.selected[*number], now);
             self.selected[*number].clear();
         }
         block.clear();
@@ -274,7 +275,7 @@ impl PluginsWork {
                 let slot = &mut partition.slots[number];
                 if matches.contains(number) || slot.wants_time() {
                     slot.feed(&row, now, |spec, builder| {
-                        let field = |column: usize, _: &str| found.get(spec.fields[column]);
+                        let field = |column: usize, _: &str| found.get(spec.fields[column]).copied();
                         let document = &document.of_plugin(&spec.pointers);
                         matches.contains(number) && spec.columns.fill_row_with(&message, field, document, builder, scratch).is_ok()
                     });
@@ -551,4 +552,47 @@ fn unusable(plugin: &str, place: &TopicPartition, error: &crate::graphs::codec::
 pub fn check_names(set: &PluginSet) -> Result<(), String> {
     let mut seen = HashSet::new();
     set.plugins.iter().map(|spec| spec.name()).find(|name| !seen.insert(*name)).map_or(Ok(()), |name| Err(name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::block::SharedPlan;
+    use bytes::Bytes;
+    use tidemill_message::{Matcher, MessageWriter};
+
+    #[test]
+    fn blocks_are_matched_as_such_while_enough_of_them_is_wanted() {
+        let matchers = MatcherSet::new(vec![Matcher::parse("Severity == 1").expect("a matcher")]);
+        let messages = [1, 2, 2, 2, 2].map(|severity| {
+            let mut bytes = Vec::new();
+            MessageWriter::new(&mut bytes, &[0; 16], 0).severity(severity);
+            bytes
+        });
+        let [wanted, unwanted] = [0, 1].map(|number| MessageRef::parse(&messages[number]).expect("a message"));
+        let (plan, chunk, found) = (SharedPlan::default(), Bytes::new(), FoundFields::default());
+        let (mut block, mut matched, mut matches) = (Block::new(&plan, &chunk), MatchBlock::default(), Matches::new());
+        let mut feeding = Feeding { by_block: vec![0], selected: vec![Vec::new()], ..Feeding::default() };
+        assert!(feeding.is_by_block(), "nothing is known yet");
+        let mut select = |feeding: &mut Feeding, [wanted_count, unwanted_count]: [usize; 2]| {
+            let all = std::iter::repeat_n(&wanted, wanted_count).chain(std::iter::repeat_n(&unwanted, unwanted_count));
+            all.for_each(|message| matchers.push(&mut matched, message, &found));
+            feeding.select_block(&matchers, &mut matched, &mut block);
+        };
+        select(&mut feeding, [1, WANTED_SHARE - 1]);
+        assert_eq!((feeding.is_by_block(), &feeding.selected[0][..]), (true, &[0][..]));
+        select(&mut feeding, [1, WANTED_SHARE]);
+        assert!(!feeding.is_by_block(), "too few are wanted");
+        (feeding.wanted, feeding.of) = (0, 0);
+        for message in [&unwanted, &unwanted, &unwanted, &unwanted, &wanted] {
+            assert!(!feeding.is_by_block() || feeding.of == 0);
+            matchers.matches(message, &mut matches);
+            assert_eq!(feeding.selects(&matches), std::ptr::eq(message, &wanted));
+        }
+        assert!(!feeding.is_by_block(), "one in five");
+        matchers.matches(&wanted, &mut matches);
+        assert!(feeding.selects(&matches) && feeding.is_by_block(), "two in six");
+        feeding.by_row.push(1);
+        assert!(!feeding.is_by_block(), "somebody takes rows one by one");
+    }
 }

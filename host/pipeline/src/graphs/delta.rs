@@ -197,7 +197,7 @@ impl Declared {
 /// Changes that are not published yet: cells merged by row, and what was declared.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
-    cells: HashMap<(u32, u32, i64), f64>,
+    cells: HashMap<(u32, u32, i64), f64, foldhash::fast::RandomState>,
     changed: BTreeMap<u32, ()>,
 }
 
