@@ -103,7 +103,7 @@ impl Worker {
         for part in batches.chunks(STEP_BATCHES) {
             let began = Watch::start();
             for batch in part {
-                work.batch(batch, &mut step);
+                work.batch(batch, &mut step).map_err(|refused| refused.error)?;
                 work.tick(&mut step);
                 // A call's turn is bounded in time, and a plugin that is behind would read on from the bus, where nothing is.
                 while work.is_busy() {

@@ -15,6 +15,7 @@ pub mod lost;
 mod memory;
 mod record;
 mod step;
+pub mod stopped;
 
 pub mod embedded;
 pub mod kafka;

@@ -1,11 +1,9 @@
 //! Records that were removed before a stage read them: decided, counted and said in one place, so that every stage does the same.
 //!
 //! [`BusError::OutOfRange`] has stopped the partition when it is told. [`handle`] leaves it so, or lets it go on at the earliest record
-//! that is there, as configured; a stage adds its own alert. What stands still is listed by [`stopped`] until [`moved`] is called.
+//! that is there, as configured; a stage adds its own alert. What stands still is listed by [`stopped`].
 
-use crate::{BusError, Member, TopicPartition};
-use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use crate::{BusError, Member, TopicPartition, stopped};
 
 /// What a stage does where records were removed before it read them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,20 +28,6 @@ pub struct Lost {
     pub resumed: Option<i64>,
 }
 
-/// A partition that stands still.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// The stage that does not read it.
-    pub stage: String,
-    /// The partition.
-    pub partition: TopicPartition,
-    /// What is wrong, with the offsets.
-    pub why: String,
-}
-
-/// All that stand still in this process, by stage.
-static STOPPED: Mutex<BTreeMap<(String, TopicPartition), String>> = Mutex::new(BTreeMap::new());
-
 /// Deals with a position that is gone; `None` where the error is another one. A position behind the end (the topic lost its end, or is
 /// another one now) never goes on by itself: whatever is there was not meant.
 pub fn handle(stage: &str, member: &mut dyn Member, error: &BusError, on_lost: OnLost) -> Option<Lost> {
@@ -65,27 +49,6 @@ pub fn handle(stage: &str, member: &mut dyn Member, error: &BusError, on_lost: O
     Some(Lost { partition: partition.clone(), position: *position, offsets, resumed })
 }
 
-/// A stage was given these partitions anew, or gave them up: they do not stand still any more, as far as is known.
-pub fn moved<'p>(stage: &str, partitions: impl IntoIterator<Item = &'p TopicPartition>) {
-    let mut all = STOPPED.lock();
-    for partition in partitions {
-        if all.remove(&(stage.to_owned(), partition.clone())).is_some() {
-            gauge(stage, partition).set(0.0);
-        }
-    }
-}
-
-/// The partitions of this process that stand still.
-pub fn stopped() -> Vec<Stopped> {
-    let all = STOPPED.lock();
-    let one = |((stage, partition), why): (&(String, TopicPartition), &String)| Stopped {
-        stage: stage.clone(),
-        partition: partition.clone(),
-        why: why.clone(),
-    };
-    all.iter().map(one).collect()
-}
-
 fn advice(resumed: Option<i64>) -> &'static str {
     if resumed.is_some() {
         "records were removed before they were read; the partition goes on at the earliest that is there"
@@ -96,16 +59,9 @@ fn advice(resumed: Option<i64>) -> &'static str {
 
 /// Whether it was not known yet.
 fn note(stage: &str, partition: &TopicPartition, error: &BusError, is_stopped: bool) -> bool {
-    if !is_stopped {
-        moved(stage, [partition]);
-        return true;
+    if is_stopped {
+        return stopped::stop(stage, partition, error.to_string());
     }
-    gauge(stage, partition).set(1.0);
-    let why = error.to_string();
-    STOPPED.lock().insert((stage.to_owned(), partition.clone()), why.clone()) != Some(why)
-}
-
-fn gauge(stage: &str, partition: &TopicPartition) -> metrics::Gauge {
-    let labels = [("stage", stage.to_owned()), ("topic", partition.topic.to_string()), ("partition", partition.partition.to_string())];
-    metrics::gauge!("tidemill_partition_stopped", &labels)
+    stopped::moved(stage, [partition]);
+    true
 }

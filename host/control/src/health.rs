@@ -9,7 +9,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tidemill_bus::{Bus, lost};
+use tidemill_bus::{Bus, stopped};
 
 /// Asks the bus on a thread that may block.
 pub async fn ask<T: Send + 'static>(bus: &Arc<dyn Bus>, question: impl FnOnce(&dyn Bus) -> T + Send + 'static) -> Result<T, Problem> {
@@ -30,9 +30,9 @@ pub async fn heartbeat(State(control): State<Control>) -> Result<Json<Value>, Pr
     }
 }
 
-/// Adds the partitions that stand still because records were removed before they were read, where there are any.
+/// Adds the partitions that stand still, where there are any.
 fn with_stopped(mut answer: Value) -> Json<Value> {
-    let stopped: Vec<Value> = lost::stopped().into_iter().map(|stopped| json!({"stage": stopped.stage, "why": stopped.why})).collect();
+    let stopped: Vec<Value> = stopped::all().into_iter().map(|stopped| json!({"stage": stopped.stage, "why": stopped.why})).collect();
     if !stopped.is_empty() {
         answer["stopped"] = stopped.into();
     }

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, OnLost, RecordRef, Step, TopicPartition, crash_point, lost};
+use tidemill_bus::{
+    Bus, BusError, Clock, Event, FetchedBatch, Member, OnLost, RecordRef, Step, TopicPartition, crash_point, lost, stopped,
+};
 use tidemill_message::MessageRef;
 use tokio::runtime::Runtime;
 
@@ -178,13 +180,13 @@ impl Worker {
             Ok(Event::Assigned(owned)) => {
                 // Whatever was in memory is read again: positions never moved past it.
                 self.forget();
-                lost::moved(GROUP, owned.iter().map(|(partition, _)| partition));
+                stopped::moved(GROUP, owned.iter().map(|(partition, _)| partition));
                 self.assigning = owned;
                 Ok(())
             }
             Ok(Event::Revoked(revoked)) => {
                 self.drain();
-                lost::moved(GROUP, &revoked);
+                stopped::moved(GROUP, &revoked);
                 self.forget();
                 Ok(())
             }

@@ -8,7 +8,7 @@ use std::{
 use tidemill_bus::{
     Bus, Compression, Event, OnLost, RecordBuf, Start, Step, SystemClock, TopicPartition, TopicSpec,
     embedded::{EmbeddedBus, EmbeddedOptions},
-    lost,
+    stopped,
 };
 use tidemill_message::{MessageRef, MessageWriter};
 use tidemill_pipeline::{
@@ -47,6 +47,10 @@ fn cut_loose(bus: &dyn Bus, group: &str, topic: &str) {
     for number in 0..150 {
         let (mut records, sender) = (RecordBuf::default(), sender.clone());
         records.push_with(number, b"key", &[], |out| {
+            // To the graphs a damaged change, not one of a newer format.
+            if topic == "graphs" {
+                return out.extend([[1; 8].as_slice(), &[0xff; 1000]].concat());
+            }
             let mut message = MessageWriter::new(out, b"0123456789abcdef", number * 1_000_000);
             message.field_string("uri", b"/submit/web/page/1/id").field_bytes("content", "", &[b'x'; 1000]);
         });
@@ -82,7 +86,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
 }
 
 fn is_stopped(stage: &str) -> bool {
-    lost::stopped().iter().any(|stopped| stopped.stage == stage)
+    stopped::all().iter().any(|stopped| stopped.stage == stage)
 }
 
 fn decode(bus: &Arc<dyn Bus>, on_lost: OnLost) -> impl FnOnce() + use<> {
@@ -127,7 +131,7 @@ fn check<S: FnOnce()>(group: &'static str, topic: &str, start: impl Fn(&Arc<dyn 
 
     let stop = start(&bus, OnLost::Stop);
     until("the stop", || is_stopped(group));
-    let stopped = lost::stopped().into_iter().find(|stopped| stopped.stage == group).expect("it is listed");
+    let stopped = stopped::all().into_iter().find(|stopped| stopped.stage == group).expect("it is listed");
     assert_eq!(stopped.why, format!("offset 0 of {topic}/0 is out of range: it holds {first}..{end}"));
     std::thread::sleep(Duration::from_millis(200));
     stop();

@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, OnLost, Step, TopicPartition, lost, safeguard};
+use tidemill_bus::{BusError, Clock, Event, FetchedBatch, Member, OnLost, Step, TopicPartition, lost, safeguard, stopped};
 
 /// How often a waiting worker looks at the clock and whether it is to stop.
 const POLL_MAX: Duration = Duration::from_millis(50);
@@ -37,6 +37,18 @@ impl Default for StepOptions {
     }
 }
 
+/// How often a partition that is refused is tried again.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+
+/// A record that a stage must not pass over, and cannot work on.
+#[derive(Debug)]
+pub struct Refused {
+    /// Its offset: everything before it was worked on.
+    pub offset: i64,
+    /// What is wrong, and what to do.
+    pub error: BusError,
+}
+
 /// What a stage does with the records of its partitions.
 pub trait Work: Send {
     /// Called before partitions of these topics are taken over: a topic may have been made anew since the last time.
@@ -51,12 +63,16 @@ pub trait Work: Send {
     /// A partition that it has already begins anew from its checkpoints.
     ///
     /// # Errors
-    /// When checkpoints cannot be read; the driver tries again.
+    /// When checkpoints cannot be read; the driver tries again. [`BusError::Unusable`] says something about this partition alone: it
+    /// stands still, and the others go on.
     fn assign(&mut self, member: &mut dyn Member, partition: &TopicPartition, position: i64) -> Result<i64, BusError>;
     /// Gives a partition up; its step was finished before.
     fn release(&mut self, partition: &TopicPartition);
     /// Works on records. What it keeps back goes with [`Work::finish`] at the latest.
-    fn batch(&mut self, batch: &FetchedBatch, step: &mut Step);
+    ///
+    /// # Errors
+    /// Where the partition has to stand still in front of a record.
+    fn batch(&mut self, batch: &FetchedBatch, step: &mut Step) -> Result<(), Refused>;
     /// Called after every poll, several times a second, whether or not records came: what happens by the clock, and work that
     /// was left over. `true` where there is something that the next step has to carry.
     fn tick(&mut self, step: &mut Step) -> bool;
@@ -95,6 +111,8 @@ pub struct Driver<W> {
     owned: BTreeMap<TopicPartition, Owned>,
     /// Partitions whose checkpoints could not be read yet.
     waiting: Vec<(TopicPartition, i64)>,
+    /// Partitions that stand still, where, and when they are tried again.
+    refused: BTreeMap<TopicPartition, (i64, Duration)>,
     /// Topics of partitions that were assigned and not looked at yet.
     new_topics: BTreeSet<Arc<str>>,
     step: Step,
@@ -115,6 +133,7 @@ impl<W: Work> Driver<W> {
             clock,
             owned,
             waiting,
+            refused: BTreeMap::new(),
             new_topics,
             step,
             step_began: None,
@@ -135,6 +154,7 @@ impl<W: Work> Driver<W> {
 
     /// Handles one event, and ends the step when it is due. `false` after a failure: wait before the next turn.
     pub fn turn(&mut self) -> bool {
+        self.try_refused();
         // Also with partitions that wait: only a poll tells that they are another member's now. Their records are passed over
         // until they are taken over, which seeks back.
         let went_well = self.assign_waiting();
@@ -184,34 +204,61 @@ impl<W: Work> Driver<W> {
     fn handle(&mut self, event: Event) -> bool {
         match event {
             Event::Assigned(partitions) => {
-                lost::moved(self.name, partitions.iter().map(|(partition, _)| partition));
+                stopped::moved(self.name, partitions.iter().map(|(partition, _)| partition));
                 self.new_topics.extend(partitions.iter().map(|(partition, _)| Arc::clone(&partition.topic)));
+                self.refused.retain(|partition, _| !partitions.iter().any(|(assigned, _)| assigned == partition));
                 self.waiting.extend(partitions);
                 self.assign_waiting()
             }
             Event::Revoked(partitions) => {
                 let went_well = self.commit();
-                lost::moved(self.name, &partitions);
+                stopped::moved(self.name, &partitions);
                 self.waiting.retain(|(partition, _)| !partitions.contains(partition));
+                self.refused.retain(|partition, _| !partitions.contains(partition));
                 for partition in &partitions {
                     self.owned.remove(partition);
                     self.work.release(partition);
                 }
                 went_well
             }
-            Event::Batch(batch) => {
-                self.batch(&batch);
-                true
-            }
+            Event::Batch(batch) => self.batch(&batch),
             Event::Idle => true,
         }
     }
 
-    fn batch(&mut self, batch: &FetchedBatch) {
-        let (Some(owned), Some(next)) = (self.owned.get_mut(&batch.partition), batch.next_offset()) else { return };
+    fn batch(&mut self, batch: &FetchedBatch) -> bool {
+        let (Some(owned), Some(next)) = (self.owned.get_mut(&batch.partition), batch.next_offset()) else { return true };
         owned.next = next;
         self.begin_step();
-        self.work.batch(batch, &mut self.step);
+        let Err(Refused { offset, error }) = self.work.batch(batch, &mut self.step) else { return true };
+        if let Some(owned) = self.owned.get_mut(&batch.partition) {
+            owned.next = offset;
+        }
+        // What was before it is kept, and then the partition is given up. Where that failed it begins anew, and gets here again.
+        let went_well = self.commit();
+        if went_well && self.owned.remove(&batch.partition).is_some() {
+            self.work.release(&batch.partition);
+            self.refuse(&batch.partition, offset, &error);
+        }
+        went_well
+    }
+
+    /// The partition stands still before this offset, and the others go on.
+    fn refuse(&mut self, partition: &TopicPartition, offset: i64, error: &BusError) {
+        if stopped::stop(self.name, partition, error.to_string()) {
+            let (stage, topic, partition) = (self.name, &*partition.topic, partition.partition);
+            tracing::error!(%error, stage, topic, partition, offset, "the partition stands still");
+        }
+        self.refused.insert(partition.clone(), (offset, self.clock.elapsed() + REFUSED_FOR));
+    }
+
+    /// Partitions that stood still for a while wait to be assigned: what was wrong with them may be mended.
+    fn try_refused(&mut self) {
+        if !self.refused.is_empty() {
+            let now = self.clock.elapsed();
+            let due = self.refused.extract_if(.., |_, (_, again)| *again <= now);
+            self.waiting.extend(due.map(|(partition, (offset, _))| (partition, offset)));
+        }
     }
 
     /// Partitions whose checkpoints cannot be read are tried again: without its state nothing of a partition may be worked on.
@@ -224,11 +271,15 @@ impl<W: Work> Driver<W> {
             self.new_topics.clear();
         }
         while let Some((partition, position)) = self.waiting.pop() {
-            if let Err(error) = self.assign(&partition, position) {
-                let stage = self.name;
-                tracing::warn!(%error, stage, topic = &*partition.topic, partition = partition.partition, "checkpoints cannot be read; trying again");
-                self.waiting.push((partition, position));
-                return false;
+            match self.assign(&partition, position) {
+                Ok(()) => stopped::moved(self.name, [&partition]),
+                Err(error @ BusError::Unusable(_)) => self.refuse(&partition, position, &error),
+                Err(error) => {
+                    let stage = self.name;
+                    tracing::warn!(%error, stage, topic = &*partition.topic, partition = partition.partition, "checkpoints cannot be read; trying again");
+                    self.waiting.push((partition, position));
+                    return false;
+                }
             }
         }
         true

@@ -23,7 +23,7 @@ mod work;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use driver::{Driver, StageHandle, StepOptions, Work};
+pub use driver::{Driver, Refused, StageHandle, StepOptions, Work};
 pub use emit::{Envelope, Numbering, Outlet};
 pub use guest::{Component, Found, Guest, NewMessages};
 pub use saved::Saved;

@@ -5,7 +5,7 @@ use super::{
     block::{BLOCK_ROWS_MAX, Block},
     call::Context,
     document::{Located, Places},
-    driver::Work,
+    driver::{Refused, Work},
     progress::publish,
     rows::Fed,
     saved::Saved,
@@ -452,7 +452,7 @@ impl Work for PluginsWork {
         }
     }
 
-    fn batch(&mut self, batch: &FetchedBatch, _: &mut Step) {
+    fn batch(&mut self, batch: &FetchedBatch, _: &mut Step) -> Result<(), Refused> {
         let now = self.now();
         if let Some(partition) = self.partitions.get_mut(&batch.partition) {
             let next = partition.next;
@@ -463,6 +463,7 @@ impl Work for PluginsWork {
         if let (Some(partition), Some(next)) = (self.partitions.get_mut(&batch.partition), batch.next_offset()) {
             partition.next = next;
         }
+        Ok(())
     }
 
     fn tick(&mut self, _: &mut Step) -> bool {

@@ -18,7 +18,7 @@ use std::{
     },
     time::Duration,
 };
-use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, OnLost, Step, TopicPartition, lost, safeguard};
+use tidemill_bus::{Bus, BusError, Clock, Event, FetchedBatch, Member, OnLost, Step, TopicPartition, lost, safeguard, stopped};
 
 /// How often a waiting worker looks whether it is to stop.
 const POLL_MAX: Duration = Duration::from_millis(100);
@@ -26,6 +26,9 @@ const POLL_MAX: Duration = Duration::from_millis(100);
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// The longest pause.
 const BACK_OFF_MAX: Duration = Duration::from_secs(5);
+
+/// How often a partition is tried again of which it cannot be read what was seen.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 /// When a step ends.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +81,8 @@ pub struct WorkerParts {
 pub struct Worker {
     parts: WorkerParts,
     owned: BTreeMap<TopicPartition, Owned>,
+    /// Those of which nobody knows what was seen, and when that is looked at again.
+    refused: BTreeMap<TopicPartition, Duration>,
     step: Step,
     step_began: Option<Duration>,
     back_off: Duration,
@@ -92,7 +97,16 @@ impl Worker {
         if let Some(duplicates) = parts.duplicates.take() {
             *parts.decoder.duplicates() = Duplicates::new(duplicates);
         }
-        Self { parts, owned: BTreeMap::new(), step: Step::default(), step_began: None, back_off: BACK_OFF_MIN, bus: None, must_look: false }
+        Self {
+            parts,
+            owned: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            step: Step::default(),
+            step_began: None,
+            back_off: BACK_OFF_MIN,
+            bus: None,
+            must_look: false,
+        }
     }
 
     /// With the bus of its topic, which may be deleted and made anew while the worker runs.
@@ -113,6 +127,7 @@ impl Worker {
 
     /// Handles one event, and ends the step when it is due. Returns how long to wait before the next turn after a failure.
     pub fn turn(&mut self) -> Option<Duration> {
+        self.try_refused();
         let went_well = self.look_at_topic()
             && match self.parts.member.poll(self.poll_wait()) {
                 Ok(event) => self.handle(event),
@@ -166,12 +181,15 @@ impl Worker {
     fn handle(&mut self, event: Event) -> bool {
         match event {
             Event::Assigned(partitions) => {
-                lost::moved(GROUP, partitions.iter().map(|(partition, _)| partition));
+                stopped::moved(GROUP, partitions.iter().map(|(partition, _)| partition));
                 self.must_look = !partitions.is_empty();
                 // Others may have had them since: what was seen is read again.
                 self.parts.decoder.duplicates().retain(|_| false);
                 for (partition, position) in partitions {
-                    self.recall(partition.partition, position);
+                    self.refused.remove(&partition);
+                    if let Err(error) = self.recall(partition.partition, position) {
+                        self.not_known(&partition, &error);
+                    }
                     self.owned.insert(partition, Owned { committed: position, next: position, careful_until: i64::MIN });
                 }
                 self.parts.member.release_checkpoints();
@@ -179,8 +197,9 @@ impl Worker {
             }
             Event::Revoked(partitions) => {
                 let went_well = self.commit();
-                lost::moved(GROUP, &partitions);
+                stopped::moved(GROUP, &partitions);
                 self.owned.retain(|partition, _| !partitions.contains(partition));
+                self.refused.retain(|partition, _| !partitions.contains(partition));
                 let Self { owned, parts, .. } = self;
                 parts.decoder.duplicates().retain(|number| owned.keys().any(|partition| partition.partition == number));
                 went_well
@@ -190,26 +209,59 @@ impl Worker {
         }
     }
 
-    /// Reads what was seen of a partition; whether it is known.
-    fn recall(&mut self, partition: u32, position: i64) -> bool {
+    /// Reads what was seen of a partition.
+    fn recall(&mut self, partition: u32, position: i64) -> Result<(), BusError> {
         let WorkerParts { member, decoder, .. } = &mut self.parts;
-        let restored = decoder.duplicates().restore(&mut **member, partition, position);
-        restored
-            .inspect_err(|error| tracing::warn!(%error, partition, "what was seen of the partition cannot be read; trying again"))
-            .is_ok()
+        decoder.duplicates().restore(&mut **member, partition, position)
+    }
+
+    /// What was seen of the partition cannot be read. Where that will not change by itself it stands still, and the others go on;
+    /// whether that is so.
+    fn not_known(&mut self, partition: &TopicPartition, error: &BusError) -> bool {
+        let (topic, number) = (&*partition.topic, partition.partition);
+        if !matches!(error, BusError::Unusable(_)) {
+            tracing::warn!(%error, partition = number, "what was seen of the partition cannot be read; trying again");
+            return false;
+        }
+        if stopped::stop(GROUP, partition, format!("what was seen of {topic}/{number}: {error}")) {
+            tracing::error!(%error, partition = number, "what was seen of the partition cannot be read; it stands still");
+        }
+        self.refused.insert(partition.clone(), self.parts.clock.elapsed() + REFUSED_FOR);
+        true
+    }
+
+    /// Partitions that stood still for a while: what was wrong with them may be mended.
+    fn try_refused(&mut self) {
+        let now = self.parts.clock.elapsed();
+        let due: Vec<_> = self.refused.extract_if(.., |_, again| *again <= now).map(|(partition, _)| partition).collect();
+        for partition in due {
+            let Some(position) = self.owned.get(&partition).map(|owned| owned.next) else { continue };
+            let known = self.recall(partition.partition, position);
+            self.parts.member.release_checkpoints();
+            // Its messages were passed over meanwhile.
+            match known.and_then(|()| self.parts.member.seek(&partition, position)) {
+                Ok(()) => stopped::moved(GROUP, [&partition]),
+                Err(error) => {
+                    if !self.not_known(&partition, &error) {
+                        self.refused.insert(partition, now + REFUSED_FOR);
+                    }
+                }
+            }
+        }
     }
 
     /// Whether a partition may be decoded. Where what was seen of it is not known, its messages wait.
-    fn is_ready(&mut self, partition: u32, position: i64) -> bool {
-        if self.parts.decoder.duplicates().is_ready(partition) {
+    fn is_ready(&mut self, partition: &TopicPartition, position: i64) -> bool {
+        if self.parts.decoder.duplicates().is_ready(partition.partition) {
             return true;
         }
-        let is_known = self.recall(partition, position);
+        let known = self.recall(partition.partition, position);
         self.parts.member.release_checkpoints();
-        if !is_known {
+        let Err(error) = known else { return true };
+        if !self.not_known(partition, &error) {
             self.start_again();
         }
-        is_known
+        false
     }
 
     fn poll_failed(&mut self, error: &BusError) -> bool {
@@ -229,8 +281,11 @@ impl Worker {
     /// Decodes a batch slice by slice, so that a step does not grow far beyond its limits.
     fn decode(&mut self, batch: &FetchedBatch) -> bool {
         let Some(position) = self.owned.get(&batch.partition).map(|owned| owned.next) else { return true };
-        if !self.is_ready(batch.partition.partition, position) {
-            return false;
+        if self.refused.contains_key(&batch.partition) {
+            return true;
+        }
+        if !self.is_ready(&batch.partition, position) {
+            return self.refused.contains_key(&batch.partition);
         }
         let mut rows = 0..0;
         while rows.end < batch.offsets.len() {

@@ -29,6 +29,7 @@ use std::{
 };
 use tidemill_bus::{
     Bus, BusError, Clock, Event, FetchedBatch, Files, Member, OnLost, Step, TopicPartition, crash_point, lost, partition_of, safeguard,
+    stopped,
 };
 use tidemill_config::Allow;
 use tidemill_runtime::Target;
@@ -175,7 +176,7 @@ impl DeliverWorker {
     fn handle(&mut self, event: Event) -> bool {
         match event {
             Event::Assigned(partitions) => {
-                lost::moved(&self.group, partitions.iter().map(|(place, _)| place));
+                stopped::moved(&self.group, partitions.iter().map(|(place, _)| place));
                 match self.options.bus.incarnation(&outbox_topic(&self.options.plugin)) {
                     Ok(incarnation) => self.incarnation = incarnation,
                     Err(error) => tracing::warn!(%error, plugin = self.options.plugin, "the outbox cannot be looked up"),
@@ -187,7 +188,7 @@ impl DeliverWorker {
             }
             Event::Revoked(partitions) => {
                 let went_well = self.commit();
-                lost::moved(&self.group, &partitions);
+                stopped::moved(&self.group, &partitions);
                 for place in partitions {
                     self.lanes.remove(&place);
                     self.options.status.set_position(&place, None);

@@ -9,7 +9,7 @@ use super::{
     save,
 };
 use crate::{
-    analysis::{Driver, Envelope, Numbering, Outlet, StepOptions, Work},
+    analysis::{Driver, Envelope, Numbering, Outlet, Refused, StepOptions, Work},
     lost::publish_lost_alert,
     source::Source,
     status::LiveState,
@@ -93,25 +93,33 @@ impl GraphsWork {
         self.clock.now_ns().div_euclid(1_000_000)
     }
 
-    fn merge(&mut self, batch: &FetchedBatch, step: &mut Step) {
+    fn merge(&mut self, batch: &FetchedBatch, step: &mut Step) -> Result<(), Refused> {
         let now_ms = self.now_ms();
-        let Some(merging) = self.partitions.get_mut(&batch.partition) else { return };
-        let mut touched = BTreeSet::new();
+        let Some(merging) = self.partitions.get_mut(&batch.partition) else { return Ok(()) };
+        let (mut touched, mut refused) = (BTreeSet::new(), None);
         for (offset, record) in batch.iter() {
             let plugin = String::from_utf8_lossy(record.key).into_owned();
+            let delta = Delta::decode(record.value);
+            // To pass it over would be to lose what only the newer program can read.
+            if let Err(error @ CodecError::Newer { .. }) = &delta {
+                refused = Some(Refused { offset, error: unusable(batch.partition.partition, &plugin, error) });
+                break;
+            }
             if merging.plugins.insert(plugin.clone()) {
                 // Whatever is shown under this name was never committed.
                 self.live.set_graphs(&plugin, None);
             }
-            match Delta::decode(record.value) {
+            match delta {
                 Ok(delta) => self.live.with_graphs(&plugin, |graphs| graphs.apply(delta, now_ms)),
                 Err(error) => tracing::error!(%error, plugin, offset, "a graph delta cannot be read; it is passed over"),
             }
             touched.insert(plugin);
         }
-        merging.position = batch.next_offset().unwrap_or(merging.position);
+        let next = refused.as_ref().map(|refused| refused.offset).or(batch.next_offset());
+        merging.position = next.unwrap_or(merging.position);
         merging.changed.extend(touched.iter().cloned());
         touched.iter().for_each(|plugin| self.evaluate(&batch.partition, plugin, now_ms, step));
+        refused.map_or(Ok(()), Err)
     }
 
     fn evaluate(&mut self, partition: &TopicPartition, plugin: &str, now_ms: i64, step: &mut Step) {
@@ -163,8 +171,8 @@ impl Work for GraphsWork {
         merging.plugins.iter().for_each(|plugin| self.live.set_graphs(plugin, None));
     }
 
-    fn batch(&mut self, batch: &FetchedBatch, step: &mut Step) {
-        self.merge(batch, step);
+    fn batch(&mut self, batch: &FetchedBatch, step: &mut Step) -> Result<(), Refused> {
+        self.merge(batch, step)
     }
 
     fn tick(&mut self, step: &mut Step) -> bool {

@@ -1,7 +1,11 @@
 //! Traps, and who notices.
 
 use super::{flaky::FlakyBus, support::*};
-use crate::status::{PluginState, PluginStatus};
+use crate::{
+    analysis::saved::Saved,
+    status::{PluginState, PluginStatus},
+};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use std::{
     collections::VecDeque,
@@ -11,6 +15,7 @@ use std::{
     },
     time::Duration,
 };
+use tidemill_bus::{Checkpoint, Step, TopicPartition, partition_of};
 use tidemill_message::MessageRef;
 use tidemill_runtime::CallErrorKind;
 
@@ -188,4 +193,36 @@ fn steps_that_fail_are_done_again_exactly_once() {
     }
     assert_eq!(house.numbers("errors"), [33]);
     assert!(commits.lock().is_empty(), "each failure happened");
+}
+
+#[test]
+fn a_partition_whose_state_a_newer_program_saved_stands_still_alone() {
+    let house = House::new(2);
+    let plugin = Scripted::new("echo", &house, echo);
+    house.publish("validated", 0..100);
+    house.drain(&mut house.analysis(&[&plugin]));
+    let place = TopicPartition { topic: "validated".into(), partition: 0 };
+    let replace = |bytes: Bytes| {
+        let key = Saved::key("echo", &place);
+        let mut member = house.bus.join("analysis", &["validated"]).expect("a member");
+        let before = member.checkpoint(&key).expect("readable").expect("saved");
+        let checkpoints = vec![Checkpoint { key, bytes: Some(bytes) }];
+        member.commit(Step { checkpoints, ..Step::default() }).expect("durable");
+        before
+    };
+    let before = replace(Bytes::from_static(&[99]));
+    house.publish("validated", 100..200);
+    let mut worker = house.analysis(&[&plugin]);
+    let mut turn = |expected: &[i64]| {
+        for _ in 0..200 {
+            house.clock.pass(100);
+            assert!(worker.turn(), "nobody waits for the partition that stands still");
+        }
+        assert!(worker.commit());
+        assert_eq!(house.numbers("derived"), expected);
+    };
+    let is_read = |number: &i64| *number < 100 || partition_of(format!("id-{number}").as_bytes(), 2) == 1;
+    turn(&(0..200).filter(is_read).collect::<Vec<_>>());
+    assert_eq!(replace(before), [99].as_slice(), "it was not saved over");
+    turn(&(0..200).collect::<Vec<_>>());
 }

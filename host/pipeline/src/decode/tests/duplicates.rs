@@ -330,17 +330,23 @@ fn a_partition_waits_for_the_newer_program_that_saved_what_was_seen_of_it() {
     let host = Host::new();
     decode_on(&bus, &host, &[Sent("a", 1, 0, GOOD)]);
     let before = save_root(&*bus, Bytes::from_static(&[9]));
-    publish(&*bus, &[Sent("a", 2, 0, GOOD)]);
+    let is_elsewhere = |id: &&str| partition_of(id.as_bytes(), PARTITIONS) != partition_of(b"a", PARTITIONS);
+    let other = ["b", "c", "d", "e", "f"].into_iter().find(is_elsewhere).expect("an id in the other partition");
+    publish(&*bus, &[Sent("a", 2, 0, GOOD), Sent(other, 1, 0, GOOD)]);
     let mut worker = host.worker(&bus);
-    for _ in 0..8 {
-        let _ = worker.turn();
-        worker.end_step();
-    }
-    drop(worker);
-    assert_eq!(results(&*bus), ["validated a 1"]);
+    let mut turn = |expected: &[String]| {
+        for _ in 0..40 {
+            assert_eq!(worker.turn(), None, "nobody waits for the partition that stands still");
+            worker.end_step();
+        }
+        assert_eq!(results(&*bus), expected);
+    };
+    let [first, copy] = ["validated", "duplicate"].map(|kind| move |id: &str, uuid: u8| format!("{kind} {id} {uuid}"));
+    turn(&[first("a", 1), first(other, 1)]);
+    publish(&*bus, &[Sent(other, 2, 0, GOOD), Sent("a", 3, 0, GOOD)]);
+    turn(&[copy(other, 2) + " 0", first("a", 1), first(other, 1)]);
     assert_eq!(save_root(&*bus, before), [9].as_slice(), "it was not saved over");
-    decode_on(&bus, &host, &[]);
-    assert_eq!(results(&*bus), ["duplicate a 2 0", "validated a 1"]);
+    turn(&[copy("a", 2) + " 0", copy("a", 3) + " 0", copy(other, 2) + " 0", first("a", 1), first(other, 1)]);
 }
 
 /// Replaces what says which documents of the partition of "a" were seen.
