@@ -17,12 +17,18 @@ const RATE: f64 = 400.0;
 const CONNECTIONS: usize = 16;
 /// How long the broker is away; a tenth of an hour in `make test-long`.
 fn outage() -> Duration {
-    if std::env::var_os("TIDEMILL_TEST_LONG").is_some() { Duration::from_secs(360) } else { Duration::from_secs(5) }
+    if is_long() { Duration::from_secs(360) } else { Duration::from_secs(5) }
 }
 /// Nothing that is waited for takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// So slow that the drain can be caught in the middle.
-const DRAIN_BYTES_PER_S: u64 = 100_000;
+/// So slow that the drain can be caught in the middle, and quicker than what comes meanwhile, 0.1 MB/s.
+fn drain_bytes_per_s() -> u64 {
+    if is_long() { 1_000_000 } else { 100_000 }
+}
+
+fn is_long() -> bool {
+    std::env::var_os("TIDEMILL_TEST_LONG").is_some()
+}
 
 /// One broker for both tests, one after the other; it ends with the process.
 fn broker(test: &str) -> Option<&'static Mutex<Broker>> {
@@ -40,7 +46,7 @@ fn setup(broker: &Broker, prefix: &str, schemas: &Path) -> Setup {
     let schema = r#"{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}"#;
     fs::write(place.join("ping.1.schema.json"), schema).expect("written");
     let mut setup = Setup::new(BusSetup::Kafka(broker.address().to_owned(), prefix.to_owned()), 4, vec![schemas.to_owned()]);
-    setup.keys = vec![("spool.publish_timeout_ms", json!(500)), ("spool.drain_bytes_per_s", json!(DRAIN_BYTES_PER_S))];
+    setup.keys = vec![("spool.publish_timeout_ms", json!(500)), ("spool.drain_bytes_per_s", json!(drain_bytes_per_s()))];
     setup
 }
 
