@@ -47,10 +47,11 @@ impl Cells {
         let (blocks, rest) = values.as_chunks::<8>();
         for block in blocks {
             let values = block.map(f64::from_le_bytes);
-            let has_nan = values.iter().fold(false, |any, value| any | value.is_nan());
             let is_at_hand = time_s.wrapping_sub(self.begin_s) < self.width_s;
-            if self.aggregation == Aggregation::Sum && is_at_hand && !has_nan {
-                self.value = values.iter().fold(self.value, |sum, value| sum + value);
+            let sum = values.iter().fold(self.value, |sum, value| sum + value);
+            // Where one of them is not a number the sum is none.
+            if self.aggregation == Aggregation::Sum && is_at_hand && !sum.is_nan() {
+                self.value = sum;
             } else {
                 values.iter().for_each(|value| self.add(time_s, *value));
             }
@@ -126,5 +127,33 @@ mod tests {
         check(Aggregation::Max, &added, &[(0, 16.0), (60, 2.0), (120, 8.0), (last, 1.0)]);
         check(Aggregation::Sum, &[(5, f64::NAN)], &[]);
         check(Aggregation::Sum, &[], &[]);
+    }
+
+    #[test]
+    fn values_merge_at_once_as_one_after_the_other() {
+        let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0];
+        for aggregation in [Aggregation::Sum, Aggregation::Min, Aggregation::Max] {
+            // Up to three of the values are odd ones, at any place of a block of eight, or behind it.
+            for seed in 0..2_000_usize {
+                let mut values: Vec<f64> = (0..3 + seed % 21).map(|at| (at * 7 + seed) as f64 / 3.0).collect();
+                for turn in 0..seed % 4 {
+                    let at = (seed * 31 + turn * 17) % values.len();
+                    values[at] = odd[(seed / 5 + turn) % odd.len()];
+                }
+                let cells: Vec<_> = values.iter().map(|value| value.to_le_bytes()).collect();
+                let (mut at_once, mut one_by_one) = (Cells::new(aggregation, 60), Cells::new(aggregation, 60));
+                for time_s in [61, 61, 119, 7] {
+                    at_once.add_all(time_s, &cells);
+                    values.iter().for_each(|value| one_by_one.add(time_s, *value));
+                }
+                let bits =
+                    |cells: &mut Cells| cells.drain().map(|(second, value)| (second, value.is_nan(), value.to_bits())).collect::<Vec<_>>();
+                let same = |(one, other): (&(u32, bool, u64), &(u32, bool, u64))| {
+                    one.0 == other.0 && one.1 == other.1 && (one.1 || one.2 == other.2)
+                };
+                let (have, want) = (bits(&mut at_once), bits(&mut one_by_one));
+                assert!(have.len() == want.len() && have.iter().zip(&want).all(same), "{values:?}: {have:?} is not {want:?}");
+            }
+        }
     }
 }
