@@ -173,9 +173,21 @@ impl<'a> FieldRef<'a> {
 pub(crate) struct FieldHead {
     /// The first bytes of the record, with the key of the value.
     bytes: Box<[u8]>,
+    form: Form,
     name_len: usize,
     representation: Range<usize>,
     value_type: ValueType,
+}
+
+/// How the value follows its key.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    String,
+    Bytes,
+    Integer,
+    Double,
+    /// Seldom: the key is looked at again.
+    Other,
 }
 
 /// Bytes of the longest head that is kept.
@@ -189,17 +201,30 @@ impl FieldHead {
         // An empty one may lie anywhere.
         let begin = if representation.is_empty() { 0 } else { representation.as_ptr() as usize - raw.as_ptr() as usize };
         let representation = begin..begin + representation.len();
-        Some(Self { bytes: bytes.into(), name_len: name.len(), representation, value_type })
+        let form = match (value_type, bytes.last()) {
+            (ValueType::String, _) => Form::String,
+            (ValueType::Bytes, _) => Form::Bytes,
+            (ValueType::Integer, Some(&INTEGER_KEY)) => Form::Integer,
+            (ValueType::Double, Some(&DOUBLE_KEY)) => Form::Double,
+            _ => Form::Other,
+        };
+        Some(Self { bytes: bytes.into(), form, name_len: name.len(), representation, value_type })
     }
 
     /// The value of a field, if its record begins so and has one.
     #[inline(always)]
     pub(crate) fn read<'m>(&self, raw: &'m [u8]) -> Option<Value<'m>> {
-        let len = self.bytes.len();
-        if !is_same(raw.get(..len)?, &self.bytes) {
+        let (head, value) = raw.split_at_checked(self.bytes.len())?;
+        if !is_same(head, &self.bytes) {
             return None;
         }
-        one(self.value_type, raw.get(len - 1..)?)
+        match self.form {
+            Form::String => one_text(value).map(Value::String),
+            Form::Bytes => one_text(value).map(Value::Bytes),
+            Form::Integer => one_integer(value),
+            Form::Double => Some(Value::Double(f64::from_le_bytes(value.try_into().ok()?))),
+            Form::Other => one(self.value_type, raw.get(head.len() - 1..)?),
+        }
     }
 
     /// The field of a record that was [read](Self::read).
@@ -214,8 +239,8 @@ impl FieldHead {
 #[inline(always)]
 fn one(value_type: ValueType, values: &[u8]) -> Option<Value<'_>> {
     match (value_type, values) {
-        (ValueType::String, _) => one_text(values).map(Value::String),
-        (ValueType::Bytes, _) => one_text(values).map(Value::Bytes),
+        (ValueType::String, [STRING_KEY | BYTES_KEY, text @ ..]) => one_text(text).map(Value::String),
+        (ValueType::Bytes, [STRING_KEY | BYTES_KEY, text @ ..]) => one_text(text).map(Value::Bytes),
         (ValueType::Integer, [INTEGER_KEY, number @ ..]) => one_integer(number),
         (ValueType::Integer, [INTEGERS_KEY, length, number @ ..]) if number.len() == usize::from(*length) => one_integer(number),
         (ValueType::Double, [DOUBLE_KEY, number @ ..] | [DOUBLES_KEY, 8, number @ ..]) => {
@@ -226,13 +251,12 @@ fn one(value_type: ValueType, values: &[u8]) -> Option<Value<'_>> {
     }
 }
 
+/// A length and a text of it, and nothing else.
 #[inline(always)]
-fn one_text(values: &[u8]) -> Option<&[u8]> {
-    match values {
-        [STRING_KEY | BYTES_KEY, length @ 0..0x80, text @ ..] => (text.len() == usize::from(*length)).then_some(text),
-        [STRING_KEY | BYTES_KEY, low, high @ 0..0x80, text @ ..] => {
-            (text.len() == usize::from(*low & 0x7f) | usize::from(*high) << 7).then_some(text)
-        }
+fn one_text(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [length @ 0..0x80, text @ ..] => (text.len() == usize::from(*length)).then_some(text),
+        [low, high @ 0..0x80, text @ ..] => (text.len() == usize::from(*low & 0x7f) | usize::from(*high) << 7).then_some(text),
         _ => None,
     }
 }

@@ -153,7 +153,7 @@ impl<'m> FoundFields<'m> {
     }
 
     /// The next field of the message, if it begins as that of the message before did.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn meet_alike(&mut self, record: &'m [u8]) -> bool {
         let Some(Some(alike)) = self.alike.get(self.met) else { return false };
         let Some(value) = alike.head.read(record) else { return false };

@@ -38,7 +38,9 @@ impl<'a> MessageRef<'a> {
     /// Unknown tags at either level, wrong wire types, anything cut short, a Uuid that is not 16 bytes, a message without
     /// Uuid or Timestamp, a field without name, values that do not come last, or of another type than declared.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        Self::parse_fields(bytes, |record, start| check_field(record, start).map(drop))
+        let mut draft = Draft::default();
+        let at = draft.read_usual(bytes);
+        draft.parse_fields(bytes, at, |record, start| check_field(record, start).map(drop))
     }
 
     /// As [`MessageRef::parse`]; the first field of each of the names is left in `found`, of which nothing earlier remains.
@@ -47,37 +49,28 @@ impl<'a> MessageRef<'a> {
     /// As [`MessageRef::parse`].
     pub fn parse_with(bytes: &'a [u8], names: &FieldNames, found: &mut FoundFields<'a>) -> Result<Self, MessageError> {
         found.begin(names);
-        Self::parse_fields(bytes, |record, start| {
+        let mut draft = Draft::default();
+        let begin = draft.read_usual(bytes);
+        let mut at = begin;
+        // Most messages have the fields of the one before, and nothing else.
+        while let Some(record) = usual_field(bytes, at)
+            && found.meet_alike(record)
+        {
+            at += 2 + record.len();
+        }
+        if at > begin {
+            draft.extend_fields(begin, at);
+        }
+        if at == bytes.len() {
+            return draft.finish(bytes);
+        }
+        draft.parse_fields(bytes, at, |record, start| {
             if !found.meet_alike(record) {
                 let (field, first) = check_field(record, start)?;
                 found.meet(names, field, first);
             }
             Ok(())
         })
-    }
-
-    #[inline(always)]
-    fn parse_fields(bytes: &'a [u8], mut field: impl FnMut(&'a [u8], usize) -> Result<(), MessageError>) -> Result<Self, MessageError> {
-        let mut draft = Draft::default();
-        let mut at = draft.read_usual(bytes);
-        while at < bytes.len() {
-            if let Some(record) = usual_field(bytes, at) {
-                let position = at;
-                at += 2 + record.len();
-                field(record, position + 2)?;
-                draft.extend_fields(position, at);
-                continue;
-            }
-            let element = read_element(bytes, &mut at).map_err(MessageError::Element)?;
-            match element.content {
-                Content::Bytes(record) if element.tag == u32::from(tag::FIELDS) => {
-                    field(record, at - record.len())?;
-                    draft.extend_fields(element.position, at);
-                }
-                _ => draft.set(&element).map_err(MessageError::Element)?,
-            }
-        }
-        draft.finish(bytes)
     }
 
     /// The message's identity.
@@ -258,6 +251,34 @@ impl<'a> Draft<'a> {
         self.pid = number(&mut at, tag::PID).map(|number| number as i32);
         self.hostname = text(&mut at, tag::HOSTNAME);
         at
+    }
+
+    /// Reads fields, and headers between them, from this place on.
+    #[inline(always)]
+    fn parse_fields(
+        mut self,
+        bytes: &'a [u8],
+        mut at: usize,
+        mut field: impl FnMut(&'a [u8], usize) -> Result<(), MessageError>,
+    ) -> Result<MessageRef<'a>, MessageError> {
+        while at < bytes.len() {
+            if let Some(record) = usual_field(bytes, at) {
+                let position = at;
+                at += 2 + record.len();
+                field(record, position + 2)?;
+                self.extend_fields(position, at);
+                continue;
+            }
+            let element = read_element(bytes, &mut at).map_err(MessageError::Element)?;
+            match element.content {
+                Content::Bytes(record) if element.tag == u32::from(tag::FIELDS) => {
+                    field(record, at - record.len())?;
+                    self.extend_fields(element.position, at);
+                }
+                _ => self.set(&element).map_err(MessageError::Element)?,
+            }
+        }
+        self.finish(bytes)
     }
 
     #[inline]

@@ -133,7 +133,7 @@ impl<'m> Values<'m> {
         self.seen.note(seen);
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_text(&mut self, message: usize, text: &'m [u8]) {
         self.codes[message] = self.texts.code(text, |_| true).0 + 1;
         self.seen.note(Seen::TEXTS);

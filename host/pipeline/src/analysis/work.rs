@@ -29,7 +29,7 @@ const QUANTUM: Duration = Duration::from_millis(5);
 const ROUNDS_MAX: Duration = Duration::from_millis(50);
 /// How long the end of a step waits for calls.
 const FINISH_MAX: Duration = Duration::from_millis(200);
-/// Rows of the batches that are collected at a time for all plugins of a partition: about what stays in a core's own cache.
+/// Rows of the batches that are collected at a time for all plugins of a partition: what stays near at hand, and makes calls few.
 const COLLECTED_ROWS: u32 = 65_536;
 /// The least rows that a batch is cut at for that.
 const BATCH_ROWS_MIN: u32 = 256;
