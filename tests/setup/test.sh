@@ -60,7 +60,7 @@ part "tests beside them: the bus on Kafka, crash_runs, ${waiting[*]}" wait "$oth
 cat target/beside.log
 part "tests beside them: ${upgrades[*]}" wait "$upgrade"
 cat target/upgrade.log
-# It asserts a rate, so nothing runs beside it.
+# The promise is for a host that has the machine to itself.
 part "the host killed at 2,000 pings/s" cargo test -q --workspace --no-fail-fast --test kill
 part "tests of the plugins" cargo test -q --manifest-path plugins/Cargo.toml --no-fail-fast
 part "schemas against recorded pings" "$TIDEMILL_BIN" schema check tests/fixtures

@@ -143,7 +143,7 @@ pub const KEYS: &[Key] = &[
     key(
         "log.filter",
         Kind::Text,
-        "\"info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn\"",
+        "\"info,buoyant_kernel=warn,buoyant_kernel_engine=warn,deltalake_core=warn,deltalake_core::kernel::transaction=error\"",
         "A level, or levels by module: warn,tidemill_lake=debug.",
     ),
     key("log.format", Kind::OneOf(&["auto", "text", "json"]), "\"auto\"", "auto: text on a terminal, JSON otherwise."),
