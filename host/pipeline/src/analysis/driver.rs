@@ -101,6 +101,15 @@ struct Owned {
     next: i64,
 }
 
+/// A partition that stands still.
+struct Standing {
+    offset: i64,
+    /// At a record; else its checkpoints are refused.
+    at_record: bool,
+    /// When it is tried again.
+    again: Duration,
+}
+
 /// A worker: one thread, one member, one [`Work`].
 pub struct Driver<W> {
     name: &'static str,
@@ -111,8 +120,10 @@ pub struct Driver<W> {
     owned: BTreeMap<TopicPartition, Owned>,
     /// Partitions whose checkpoints could not be read yet.
     waiting: Vec<(TopicPartition, i64)>,
-    /// Partitions that stand still, where, and when they are tried again.
-    refused: BTreeMap<TopicPartition, (i64, Duration)>,
+    /// Partitions that stand still.
+    refused: BTreeMap<TopicPartition, Standing>,
+    /// Partitions that stood still at a record and are tried again: nobody knows yet how it ends.
+    in_doubt: BTreeSet<TopicPartition>,
     /// Topics of partitions that were assigned and not looked at yet.
     new_topics: BTreeSet<Arc<str>>,
     step: Step,
@@ -134,6 +145,7 @@ impl<W: Work> Driver<W> {
             owned,
             waiting,
             refused: BTreeMap::new(),
+            in_doubt: BTreeSet::new(),
             new_topics,
             step,
             step_began: None,
@@ -206,7 +218,7 @@ impl<W: Work> Driver<W> {
             Event::Assigned(partitions) => {
                 stopped::moved(self.name, partitions.iter().map(|(partition, _)| partition));
                 self.new_topics.extend(partitions.iter().map(|(partition, _)| Arc::clone(&partition.topic)));
-                self.refused.retain(|partition, _| !partitions.iter().any(|(assigned, _)| assigned == partition));
+                partitions.iter().for_each(|(partition, _)| self.forget(partition));
                 self.waiting.extend(partitions);
                 self.assign_waiting()
             }
@@ -214,7 +226,7 @@ impl<W: Work> Driver<W> {
                 let went_well = self.commit();
                 stopped::moved(self.name, &partitions);
                 self.waiting.retain(|(partition, _)| !partitions.contains(partition));
-                self.refused.retain(|partition, _| !partitions.contains(partition));
+                partitions.iter().for_each(|partition| self.forget(partition));
                 for partition in &partitions {
                     self.owned.remove(partition);
                     self.work.release(partition);
@@ -230,7 +242,12 @@ impl<W: Work> Driver<W> {
         let (Some(owned), Some(next)) = (self.owned.get_mut(&batch.partition), batch.next_offset()) else { return true };
         owned.next = next;
         self.begin_step();
-        let Err(Refused { offset, error }) = self.work.batch(batch, &mut self.step) else { return true };
+        let Err(Refused { offset, error }) = self.work.batch(batch, &mut self.step) else {
+            if self.in_doubt.remove(&batch.partition) {
+                stopped::moved(self.name, [&batch.partition]);
+            }
+            return true;
+        };
         if let Some(owned) = self.owned.get_mut(&batch.partition) {
             owned.next = offset;
         }
@@ -238,26 +255,37 @@ impl<W: Work> Driver<W> {
         let went_well = self.commit();
         if went_well && self.owned.remove(&batch.partition).is_some() {
             self.work.release(&batch.partition);
-            self.refuse(&batch.partition, offset, &error);
+            self.refuse(&batch.partition, offset, true, &error);
         }
         went_well
     }
 
     /// The partition stands still before this offset, and the others go on.
-    fn refuse(&mut self, partition: &TopicPartition, offset: i64, error: &BusError) {
+    fn refuse(&mut self, partition: &TopicPartition, offset: i64, at_record: bool, error: &BusError) {
         if stopped::stop(self.name, partition, error.to_string()) {
             let (stage, topic, partition) = (self.name, &*partition.topic, partition.partition);
             tracing::error!(%error, stage, topic, partition, offset, "the partition stands still");
         }
-        self.refused.insert(partition.clone(), (offset, self.clock.elapsed() + REFUSED_FOR));
+        let again = self.clock.elapsed() + REFUSED_FOR;
+        self.refused.insert(partition.clone(), Standing { offset, at_record, again });
+    }
+
+    /// The partition is another member's, or assigned anew.
+    fn forget(&mut self, partition: &TopicPartition) {
+        self.refused.remove(partition);
+        self.in_doubt.remove(partition);
     }
 
     /// Partitions that stood still for a while wait to be assigned: what was wrong with them may be mended.
     fn try_refused(&mut self) {
         if !self.refused.is_empty() {
             let now = self.clock.elapsed();
-            let due = self.refused.extract_if(.., |_, (_, again)| *again <= now);
-            self.waiting.extend(due.map(|(partition, (offset, _))| (partition, offset)));
+            for (partition, Standing { offset, at_record, .. }) in self.refused.extract_if(.., |_, standing| standing.again <= now) {
+                if at_record {
+                    self.in_doubt.insert(partition.clone());
+                }
+                self.waiting.push((partition, offset));
+            }
         }
     }
 
@@ -272,8 +300,9 @@ impl<W: Work> Driver<W> {
         }
         while let Some((partition, position)) = self.waiting.pop() {
             match self.assign(&partition, position) {
+                Ok(()) if self.in_doubt.contains(&partition) => {}
                 Ok(()) => stopped::moved(self.name, [&partition]),
-                Err(error @ BusError::Unusable(_)) => self.refuse(&partition, position, &error),
+                Err(error @ BusError::Unusable(_)) => self.refuse(&partition, position, false, &error),
                 Err(error) => {
                     let stage = self.name;
                     tracing::warn!(%error, stage, topic = &*partition.topic, partition = partition.partition, "checkpoints cannot be read; trying again");
