@@ -6,7 +6,7 @@ use tidemill_bus::{
     Checkpoint, FetchedBatch,
     faults::{ManualClock, PowerCut, at_crash_point},
 };
-use tidemill_pipeline::analysis::{Driver, StepOptions, Work};
+use tidemill_pipeline::analysis::{Driver, Refused, StepOptions, Work};
 
 const SEGMENT: u64 = 128 << 20;
 
@@ -69,12 +69,13 @@ impl Work for Numbering {
 
     fn release(&mut self, _: &TopicPartition) {}
 
-    fn batch(&mut self, batch: &FetchedBatch, step: &mut Step) {
+    fn batch(&mut self, batch: &FetchedBatch, step: &mut Step) -> Result<(), Refused> {
         for (_, record) in batch.iter() {
             let value = format!("{} {}", String::from_utf8_lossy(record.value), self.next);
             step.records(&place("out")).push(0, b"", &[], value.as_bytes());
             self.next += 1;
         }
+        Ok(())
     }
 
     fn tick(&mut self, _: &mut Step) -> bool {
