@@ -13,6 +13,10 @@ const CPU_TIME_VARIABLE: &str = "TIDEMILL_BENCH_CPU_TIME";
 
 /// Each run is made so often; the best counts, because what disturbs a run only ever makes it longer.
 pub const ROUNDS: usize = 5;
+/// Short runs are made more often, for so long: on a machine whose speed changes from second to second five of 20 ms say little.
+const MEASURED_MIN: Duration = Duration::from_secs(3);
+/// ... but not more often.
+const ROUNDS_MAX: usize = 200;
 
 /// A bench that cannot run here: why.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +69,15 @@ pub type Run<'r> = &'r mut dyn FnMut() -> anyhow::Result<Duration>;
 pub fn interleave<const N: usize>(mut runs: [Run<'_>; N]) -> anyhow::Result<[f64; N]> {
     let _pinned = Pinned::new()?;
     let mut best = [f64::INFINITY; N];
-    for _ in 0..rounds() {
+    let (began, wanted) = (Instant::now(), rounds());
+    let is_enough = |round| match wanted {
+        Some(wanted) => round >= wanted,
+        None => round >= ROUNDS && (began.elapsed() >= MEASURED_MIN || round >= ROUNDS_MAX),
+    };
+    for round in 0.. {
+        if is_enough(round) {
+            break;
+        }
         for (run, best) in runs.iter_mut().zip(&mut best) {
             *best = best.min(run()?.as_secs_f64());
         }
@@ -73,9 +85,9 @@ pub fn interleave<const N: usize>(mut runs: [Run<'_>; N]) -> anyhow::Result<[f64
     Ok(best)
 }
 
-/// [`ROUNDS`], or what `TIDEMILL_BENCH_ROUNDS` says: on a machine whose speed changes from second to second the best of many says more.
-fn rounds() -> usize {
-    std::env::var("TIDEMILL_BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS).max(1)
+/// What `TIDEMILL_BENCH_ROUNDS` says, where it is set.
+fn rounds() -> Option<usize> {
+    Some(std::env::var("TIDEMILL_BENCH_ROUNDS").ok()?.parse::<usize>().ok()?.max(1))
 }
 
 /// The best of one run, in seconds, on one core.
