@@ -69,17 +69,19 @@ pub type Run<'r> = &'r mut dyn FnMut() -> anyhow::Result<Duration>;
 pub fn interleave<const N: usize>(mut runs: [Run<'_>; N]) -> anyhow::Result<[f64; N]> {
     let _pinned = Pinned::new()?;
     let mut best = [f64::INFINITY; N];
-    let (began, wanted) = (Instant::now(), rounds());
-    let is_enough = |round| match wanted {
+    let (mut measured, wanted) = (Duration::ZERO, rounds());
+    let is_enough = |round, measured| match wanted {
         Some(wanted) => round >= wanted,
-        None => round >= ROUNDS && (began.elapsed() >= MEASURED_MIN || round >= ROUNDS_MAX),
+        None => round >= ROUNDS && (measured >= MEASURED_MIN || round >= ROUNDS_MAX),
     };
     for round in 0.. {
-        if is_enough(round) {
+        if is_enough(round, measured) {
             break;
         }
         for (run, best) in runs.iter_mut().zip(&mut best) {
-            *best = best.min(run()?.as_secs_f64());
+            let time = run()?;
+            measured += time;
+            *best = best.min(time.as_secs_f64());
         }
     }
     Ok(best)
@@ -177,8 +179,22 @@ mod tests {
                 Ok(Duration::from_millis(next_ms))
             }
         };
-        let best = interleave([&mut run('a', 105), &mut run('b', 55)]).unwrap();
-        assert_eq!((order.into_inner().as_str(), best), ("ababababab", [0.1, 0.05]));
+        let best = interleave([&mut run('a', 1_005), &mut run('b', 505)]).unwrap();
+        assert_eq!((order.into_inner().as_str(), best), ("ababababab", [1.0, 0.5]));
+    }
+
+    #[test]
+    fn short_runs_are_made_for_three_seconds_or_two_hundred_times() {
+        let rounds = |time_ms| {
+            let mut rounds = 0;
+            let mut run = || {
+                rounds += 1;
+                Ok(Duration::from_millis(time_ms))
+            };
+            best(&mut run).unwrap();
+            rounds
+        };
+        assert_eq!([5_000, 600, 100, 1].map(rounds), [5, 5, 30, 200]);
     }
 
     #[test]
