@@ -13,6 +13,8 @@ const CPU_TIME_VARIABLE: &str = "TIDEMILL_BENCH_CPU_TIME";
 
 /// Each run is made so often; the best counts, because what disturbs a run only ever makes it longer.
 pub const ROUNDS: usize = 5;
+/// Says another number, also of short runs.
+const ROUNDS_VARIABLE: &str = "TIDEMILL_BENCH_ROUNDS";
 /// Short runs are made more often, for so long: on a machine whose speed changes from second to second five of 20 ms say little.
 const MEASURED_MIN: Duration = Duration::from_secs(3);
 /// ... but not more often.
@@ -69,7 +71,7 @@ pub type Run<'r> = &'r mut dyn FnMut() -> anyhow::Result<Duration>;
 pub fn interleave<const N: usize>(mut runs: [Run<'_>; N]) -> anyhow::Result<[f64; N]> {
     let _pinned = Pinned::new()?;
     let mut best = [f64::INFINITY; N];
-    let (mut measured, wanted) = (Duration::ZERO, rounds());
+    let (mut measured, wanted) = (Duration::ZERO, rounds()?);
     let is_enough = |round, measured| match wanted {
         Some(wanted) => round >= wanted,
         None => round >= ROUNDS && (measured >= MEASURED_MIN || round >= ROUNDS_MAX),
@@ -87,9 +89,11 @@ pub fn interleave<const N: usize>(mut runs: [Run<'_>; N]) -> anyhow::Result<[f64
     Ok(best)
 }
 
-/// What `TIDEMILL_BENCH_ROUNDS` says, where it is set.
-fn rounds() -> Option<usize> {
-    Some(std::env::var("TIDEMILL_BENCH_ROUNDS").ok()?.parse::<usize>().ok()?.max(1))
+/// What the variable says, where it is set.
+fn rounds() -> anyhow::Result<Option<usize>> {
+    let Some(text) = std::env::var_os(ROUNDS_VARIABLE) else { return Ok(None) };
+    let rounds = text.to_str().and_then(|text| text.parse().ok()).filter(|rounds| *rounds > 0);
+    rounds.map(Some).with_context(|| format!("{ROUNDS_VARIABLE} is {text:?}: say how many rounds to make, 1 or more, or unset it"))
 }
 
 /// The best of one run, in seconds, on one core.
