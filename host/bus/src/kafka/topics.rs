@@ -2,7 +2,7 @@
 
 use super::{
     cluster::{CHECKPOINTS, Cluster},
-    errors::{meaning, of_code},
+    errors::{meaning, of_code, unavailable},
     options::BATCH_BYTES_MAX,
 };
 use crate::{BusError, Compression, TopicSpec};
@@ -73,14 +73,26 @@ fn create(cluster: &Cluster, topics: &[TopicSpec], names: &[String]) -> Result<V
     Ok(existing)
 }
 
+/// A topic that was made a moment ago may have no configuration yet, as its broker tells: it is asked again.
 fn check(cluster: &Cluster, topic: &TopicSpec, name: &str) -> Result<(), BusError> {
+    let started = Instant::now();
+    loop {
+        match configuration(cluster, name)? {
+            Some(config) => return check_config(&config, topic, name),
+            None if started.elapsed() < cluster.timeout() => thread::sleep(LOOK_INTERVAL),
+            None => return Err(unavailable(&format!("the configuration of topic {name}"), "the broker does not tell it")),
+        }
+    }
+}
+
+fn configuration(cluster: &Cluster, name: &str) -> Result<Option<ConfigResource>, BusError> {
     let options = AdminOptions::new().request_timeout(Some(cluster.timeout()));
     let asked = [ResourceSpecifier::Topic(name)];
     let found = wait(cluster.admin.describe_configs(&asked, &options)).map_err(|error| meaning(name, &error))?;
     match found.into_iter().next() {
-        Some(Ok(config)) => check_config(&config, topic, name),
+        Some(Ok(config)) => Ok((!config.entries.is_empty()).then_some(config)),
+        Some(Err(Code::UnknownTopicOrPartition)) | None => Ok(None),
         Some(Err(code)) => Err(of_code(&format!("the configuration of topic {name}"), code, code)),
-        None => Err(BusError::NotFound(format!("topic {name}"))),
     }
 }
 
