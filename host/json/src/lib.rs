@@ -8,7 +8,9 @@
 //! and numbers beyond `f64` are errors; integers beyond 64 bits are floats; of duplicate keys the
 //! last counts.
 
+mod block;
 mod captures;
+mod counts;
 mod cursor;
 mod each;
 mod get;

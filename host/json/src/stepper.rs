@@ -1,8 +1,10 @@
 //! Steps through a JSON document once, without a tree, for readers that say themselves what they want of it. The document was
 //! checked before it came here; of one that was not, something arbitrary is read, but every step goes forward and ends.
 //!
-//! Most keys and values of a document are a few bytes long: eight bytes at a time are looked at in a register, which costs less
-//! than calling what searches 32 at a time.
+//! Most keys and values of a document are a few bytes long: 16 at a time are looked at where they stand, which costs less than
+//! calling what searches 32 at a time.
+
+use crate::block::{bracket_stops, string_stops};
 
 /// A place in a document.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,14 @@ impl<'d> Stepper<'d> {
     #[inline(always)]
     pub(crate) fn position(&self) -> usize {
         self.at
+    }
+
+    /// Goes on to the place that `read` answers for the document and this place. Whether that is another one.
+    #[inline(always)]
+    pub(crate) fn go_on(&mut self, read: impl FnOnce(&'d [u8], usize) -> usize) -> bool {
+        let begin = self.at;
+        self.at = read(self.bytes, begin).max(begin);
+        self.at > begin
     }
 
     /// The next byte that is no blank.
@@ -149,40 +159,37 @@ const fn eight(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
 
-/// The high bit of each byte that is zero. Behind the first one there may be more, of bytes that are not.
+/// The place of the first byte that `find` marks among 16, and the byte.
 #[inline(always)]
-fn zeros(word: u64) -> u64 {
-    word.wrapping_sub(eight(1)) & !word & eight(0x80)
-}
-
-/// The place of the first byte that `find` marks with its high bit, and the byte.
-#[inline(always)]
-fn search(bytes: &[u8], mut at: usize, find: impl Fn(u64) -> u64) -> Option<(usize, u8)> {
+fn search(bytes: &[u8], mut at: usize, find: impl Fn(&[u8; 16]) -> u32) -> Option<(usize, u8)> {
     loop {
         let rest = bytes.get(at..)?;
-        let word = match rest.first_chunk::<8>() {
-            Some(word) => *word,
-            None => {
-                // Zeros are no byte that anybody looks for.
-                let mut last = [0; 8];
-                last[..rest.len()].copy_from_slice(rest);
-                last
-            }
+        let block = match rest.first_chunk::<16>() {
+            Some(block) => block,
+            None => &last_block(rest),
         };
-        let found = find(u64::from_le_bytes(word));
+        let found = find(block);
         if found != 0 {
-            let place = found.trailing_zeros() as usize / 8;
-            return Some((at + place, word[place]));
+            let place = found.trailing_zeros() as usize;
+            return Some((at + place, block[place]));
         }
-        at += 8;
+        at += 16;
     }
+}
+
+/// Zeros behind the last bytes are nothing that anybody looks for.
+#[cold]
+fn last_block(rest: &[u8]) -> [u8; 16] {
+    let mut block = [0; 16];
+    block[..rest.len()].copy_from_slice(rest);
+    block
 }
 
 /// Behind the closing quote of the string whose inside begins at `at`, and whether there is a backslash in it.
 #[inline(always)]
 fn string_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
     let mut has_escapes = false;
-    while let Some((stop, byte)) = search(bytes, at, |word| zeros(word ^ eight(b'"')) | zeros(word ^ eight(b'\\'))) {
+    while let Some((stop, byte)) = search(bytes, at, string_stops) {
         if byte == b'"' {
             return (stop + 1, has_escapes);
         }
@@ -193,13 +200,8 @@ fn string_end(bytes: &[u8], mut at: usize) -> (usize, bool) {
 }
 
 fn container_end(bytes: &[u8], mut at: usize) -> usize {
-    // Brackets and braces differ from each other in one bit, which is set here.
-    let marks = |word: u64| {
-        let braces = word | eight(0x20);
-        zeros(word ^ eight(b'"')) | zeros(braces ^ eight(b'{')) | zeros(braces ^ eight(b'}'))
-    };
     let mut open = 0_usize;
-    while let Some((stop, byte)) = search(bytes, at, marks) {
+    while let Some((stop, byte)) = search(bytes, at, bracket_stops) {
         at = stop + 1;
         match byte {
             b'"' => at = string_end(bytes, at).0,

@@ -103,12 +103,17 @@ pub(crate) fn hash_key(inside: &[u8], text: &mut Vec<u8>) -> u64 {
     hash(text)
 }
 
-/// FNV-1a over words; a collision costs a comparison, nothing more.
+/// FNV-1a over words, the last of which begins eight bytes before the end; a collision costs a comparison, nothing more.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, word: u64| (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
-    let chunks = bytes.chunks_exact(8);
-    let rest = chunks.remainder().iter().fold(bytes.len() as u64, |hash, &byte| step(hash, byte.into()));
-    chunks.fold(rest ^ 0xcbf2_9ce4_8422_2325, |hash, chunk| step(hash, u64::from_le_bytes(chunk.try_into().unwrap_or_default())))
+    let step = |hash: u64, word: [u8; 8]| (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+    let begin = bytes.len() as u64 ^ 0xcbf2_9ce4_8422_2325;
+    let Some(last) = bytes.last_chunk() else {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        return step(begin, word);
+    };
+    let words = bytes[..bytes.len() - 1].as_chunks().0;
+    step(words.iter().fold(begin, |hash, word| step(hash, *word)), *last)
 }
 
 /// The number of code points in UTF-8 `text`.

@@ -104,6 +104,10 @@ pub trait Document {
     fn value(&self, pointer: usize) -> Option<&[u8]>;
     /// Every value that a pointer with `*` segments names, in the order of the document.
     fn each(&self, pointer: usize, act: &mut dyn FnMut(&[u8]));
+    /// The same as int64s, of eight bytes, the lowest first; 0 where a value is none.
+    fn each_int64(&self, pointer: usize, out: &mut Vec<[u8; 8]>) {
+        self.each(pointer, &mut |value| out.push(value::as_i64(value).unwrap_or_default().to_le_bytes()));
+    }
 }
 
 /// Numbers of a run whose memory is kept for the next one; a document of 10 MiB can have millions.
@@ -274,7 +278,7 @@ impl PlannedColumn {
     fn fill_each(&self, builder: &mut ColumnsBuilder, at: usize, document: &impl Document, pointer: usize, scratch: &mut FillScratch) {
         // Runs are mostly counts, and many.
         if self.kind == ColumnKind::Int64 {
-            document.each(pointer, &mut |value| scratch.numbers.push(value::as_i64(value).unwrap_or_default().to_le_bytes()));
+            document.each_int64(pointer, &mut scratch.numbers);
             if !scratch.numbers.is_empty() {
                 builder.int64_run(at, &scratch.numbers);
             }

@@ -184,7 +184,7 @@ fn leading_digits(word: u64) -> usize {
 
 /// The value of the `count` digits that `word` begins with.
 #[inline(always)]
-fn digits_value(word: u64, count: usize) -> u64 {
+pub(crate) fn digits_value(word: u64, count: usize) -> u64 {
     if count == 0 {
         return 0;
     }

@@ -203,10 +203,11 @@ impl<'m> Located<'m> {
         })
     }
 
-    fn each(&self, place: usize, act: &mut dyn FnMut(&[u8])) {
-        let Some(pointer) = self.pointers.all.get(place) else { return };
+    /// The part of the document that has all values of a pointer with `*`, and what of the pointer remains there.
+    fn each(&self, place: usize) -> Option<(&[u8], &EachPointer)> {
+        let pointer = self.pointers.all.get(place)?;
         let [whole, behind_two, behind_one] = &pointer.each;
-        let (document, pointer) = if self.is_spread(pointer) {
+        let (part, pointer) = if self.is_spread(pointer) {
             (self.whole(), whole)
         } else if let Some(section) = pointer.two.as_ref().and_then(|name| self.section(name)) {
             (section, behind_two)
@@ -215,9 +216,7 @@ impl<'m> Located<'m> {
         } else {
             (self.submission.unwrap_or_default(), whole)
         };
-        if let Some(pointer) = pointer {
-            pointer.values(document, &mut self.places.each.borrow_mut(), act);
-        }
+        Some((part, pointer.as_ref()?))
     }
 }
 
@@ -315,8 +314,14 @@ impl Document for PluginDocument<'_, '_> {
     }
 
     fn each(&self, pointer: usize, act: &mut dyn FnMut(&[u8])) {
-        if let Some(place) = self.places.get(pointer) {
-            self.document.each(*place, act);
+        if let Some((part, pointer)) = self.places.get(pointer).and_then(|place| self.document.each(*place)) {
+            pointer.values(part, &mut self.document.places.each.borrow_mut(), act);
+        }
+    }
+
+    fn each_int64(&self, pointer: usize, out: &mut Vec<[u8; 8]>) {
+        if let Some((part, pointer)) = self.places.get(pointer).and_then(|place| self.document.each(*place)) {
+            pointer.int64s(part, &mut self.document.places.each.borrow_mut(), out);
         }
     }
 }
@@ -365,6 +370,10 @@ mod tests {
         let mut found = Vec::new();
         located.of_plugin(&[place]).each(0, &mut |value| found.push(String::from_utf8_lossy(value).into_owned()));
         assert_eq!(found, expected, "{pointer} of {fields:?}");
+        let mut numbers = Vec::new();
+        located.of_plugin(&[place]).each_int64(0, &mut numbers);
+        let expected: Vec<_> = expected.iter().map(|value| value::as_i64(value.as_bytes()).unwrap_or_default().to_le_bytes()).collect();
+        assert_eq!(numbers, expected, "{pointer} of {fields:?}");
     }
 
     #[test]
