@@ -59,6 +59,13 @@ fn wrong_configurations_and_wrong_use_end_2() {
     assert!(text(&output.stderr).contains("bus.partitions"), "a suggestion: {}", text(&output.stderr));
     let missing = File::new("[geoip]\ncity = \"nowhere.mmdb\"\n");
     check(&["config", "check", "--config", &missing.path()], 2, "", "nowhere.mmdb is not there");
+    let component = root().join("tests/Cargo.toml");
+    let settings =
+        |line: &str| File::new(&format!("[log]\nfilter = \"loud=very\"\n[[plugins]]\nname = \"a\"\ncomponent = {component:?}\n{line}\n"));
+    for (line, expected) in [("matcher = \"Type = 'x'\"", "plugin a: matcher: "), ("limits = {fuel = 1}", "plugin a: limits: ")] {
+        let output = check(&["config", "check", "--config", &settings(line).path()], 2, "", expected);
+        assert!(text(&output.stderr).contains("log.filter \"loud=very\""), "all of it is told: {}", text(&output.stderr));
+    }
     check(&["serve", "--config", "/nowhere/tidemill.toml"], 2, "", "/nowhere/tidemill.toml");
     check(&["swim"], 2, "", "swim");
     check(&["send", "tests/Cargo.toml"], 2, "", "not the name of a recorded ping");

@@ -3,6 +3,7 @@
 use crate::{
     cli,
     exit::{DONE, Outcome, wrong_use},
+    serve::{logging, plugins},
 };
 use std::path::Path;
 use tidemill_config::{KEYS, Loaded, Origin};
@@ -11,9 +12,9 @@ pub fn run(command: cli::Config) -> Outcome {
     match command {
         cli::Config::Check { config } => {
             let loaded = load(config.as_deref(), &[])?;
-            let missing = missing_files(&loaded);
-            if !missing.is_empty() {
-                return Err(wrong_use(missing.join("\n")));
+            let wrong: Vec<_> = missing_files(&loaded).into_iter().chain(wrong_settings(&loaded)).collect();
+            if !wrong.is_empty() {
+                return Err(wrong_use(wrong.join("\n")));
             }
             println!("the configuration is good: {} values, {} plugins", loaded.origins.len(), loaded.config.plugins.len());
         }
@@ -41,6 +42,16 @@ fn missing_files(loaded: &Loaded) -> Vec<String> {
         .filter(|(_, path)| !path.exists())
         .map(|(what, path)| format!("{what}: {} is not there", path.display()))
         .collect()
+}
+
+/// What only a start would find out: a filter of the log, limits and matchers of plugins.
+fn wrong_settings(loaded: &Loaded) -> impl Iterator<Item = String> {
+    let filter = logging::filter(&loaded.config.log).err().map(|failure| failure.text);
+    let of_plugin = |plugin: &tidemill_config::Plugin| {
+        let failure = plugins::settings(plugin).err()?;
+        Some(format!("plugin {}: {}", plugin.name, failure.text))
+    };
+    filter.into_iter().chain(loaded.config.plugins.iter().filter_map(of_plugin))
 }
 
 fn show(loaded: &Loaded, json: bool) {

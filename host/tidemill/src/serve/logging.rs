@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 /// # Errors
 /// When the filter cannot be read.
 pub fn init(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.filter).map_err(|error| wrong_use(format!("log.filter {:?}: {error}", log.filter)))?;
+    let filter = filter(log)?;
     let terminal = std::io::stderr().is_terminal();
     let text = match log.format {
         LogFormat::Auto => terminal,
@@ -21,4 +21,12 @@ pub fn init(log: &Log) -> Result<(), Failure> {
     // A second start in one process keeps the first's lines.
     let _ = if text { lines.with_ansi(terminal).try_init() } else { lines.json().try_init() };
     Ok(())
+}
+
+/// Which lines are written.
+///
+/// # Errors
+/// When the filter cannot be read.
+pub fn filter(log: &Log) -> Result<EnvFilter, Failure> {
+    EnvFilter::try_new(&log.filter).map_err(|error| wrong_use(format!("log.filter {:?}: {error}", log.filter)))
 }

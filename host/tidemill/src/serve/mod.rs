@@ -2,8 +2,8 @@
 
 mod bus;
 mod intake;
-mod logging;
-mod plugins;
+pub mod logging;
+pub mod plugins;
 mod signals;
 mod stages;
 mod start;

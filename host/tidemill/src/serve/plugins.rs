@@ -70,11 +70,7 @@ pub fn load(config: &Config, live: &LiveState) -> Result<Loaded, Failure> {
 fn load_one(runtime: &Runtime, configured: &Configured, live: &LiveState) -> Result<Ready, Failure> {
     let bytes = read(&configured.component)?;
     let plugin = runtime.load(&configured.name, &bytes).map_err(wrong_use)?;
-    let limits: Limits = serde_json::from_value(configured.limits.clone()).map_err(|error| wrong_use(format!("limits: {error}")))?;
-    let matcher = match configured.matcher.as_str() {
-        "" => None,
-        text => Some(Matcher::parse(text).map_err(|error| wrong_use(format!("matcher: {error}")))?),
-    };
+    let (limits, matcher) = settings(configured)?;
     let status = live.plugin(&configured.name, &plugin.kind().to_string(), plugin.version());
     Ok(Ready {
         name: configured.name.clone(),
@@ -86,6 +82,19 @@ fn load_one(runtime: &Runtime, configured: &Configured, live: &LiveState) -> Res
         allow: configured.allow.clone(),
         status,
     })
+}
+
+/// What the configuration says of a plugin, beside its component.
+///
+/// # Errors
+/// What of it is wrong.
+pub fn settings(configured: &Configured) -> Result<(Limits, Option<Matcher>), Failure> {
+    let limits = serde_json::from_value(configured.limits.clone()).map_err(|error| wrong_use(format!("limits: {error}")))?;
+    let matcher = match configured.matcher.as_str() {
+        "" => None,
+        text => Some(Matcher::parse(text).map_err(|error| wrong_use(format!("matcher: {error}")))?),
+    };
+    Ok((limits, matcher))
 }
 
 fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
