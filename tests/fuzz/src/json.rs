@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use tidemill_json::index::{self, MemberIndex};
-use tidemill_json::{Backend, Captures, Padded, Pass, Program, Refusal, check, get, value};
+use tidemill_json::{Backend, Captures, EachMemory, EachPointer, Padded, Pass, Program, Refusal, check, get, value};
 use tidemill_schema::Registry;
 
 /// The schemas of the project.
@@ -14,8 +14,12 @@ pub(crate) static SCHEMAS: LazyLock<std::sync::Arc<Registry>> = LazyLock::new(||
     registry.into()
 });
 
-static CAPTURES: LazyLock<Captures> =
-    LazyLock::new(|| Captures::new(&["", "/a", "/*/a", "/a/*", "/0", "/*/*/*"]).unwrap_or_else(|error| panic!("{error}")));
+const POINTERS: [&str; 7] = ["", "/a", "/*/a", "/a/*", "/0", "/*/*/*", "/*"];
+
+static CAPTURES: LazyLock<Captures> = LazyLock::new(|| Captures::new(&POINTERS).unwrap_or_else(|error| panic!("{error}")));
+
+static EACH: LazyLock<Vec<EachPointer>> =
+    LazyLock::new(|| POINTERS.iter().map(|pointer| EachPointer::new(pointer).unwrap_or_else(|error| panic!("{error}"))).collect());
 
 /// A document: every backend finds the same, and no walker panics on it, JSON or not.
 pub fn json(bytes: &[u8]) {
@@ -28,8 +32,10 @@ pub fn json(bytes: &[u8]) {
         assert!(by_schema.is_err() || verdict.is_ok(), "a schema takes what is not JSON");
     }
     walk(bytes);
+    let each: Vec<_> = EACH.iter().map(|pointer| each(pointer, bytes)).collect();
     if verdict.is_ok() {
         assert_index_finds_members(&document);
+        assert_each_finds_captures(&document, &each);
     }
 }
 
@@ -46,6 +52,28 @@ fn passes(program: &Program, document: &Padded) -> Result<(), Refusal> {
         assert_eq!(find(backend), safe, "{backend:?} and the safe backend");
     }
     safe.0
+}
+
+/// What the walk for all values of a pointer finds: the same as numbers, in bytes that are JSON or not.
+fn each(pointer: &EachPointer, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut memory, mut found, mut numbers) = (EachMemory::default(), Vec::new(), Vec::new());
+    pointer.values(bytes, &mut memory, |value| found.push(value.to_vec()));
+    pointer.int64s(bytes, &mut memory, &mut numbers);
+    let expected: Vec<_> = found.iter().map(|value| value::as_i64(value).unwrap_or_default().to_le_bytes()).collect();
+    assert_eq!(numbers, expected, "{pointer:?}");
+    found
+}
+
+/// The walk finds what a pass captures.
+fn assert_each_finds_captures(document: &Padded, each: &[Vec<Vec<u8>>]) {
+    let mut pass = Pass::new();
+    if pass.run(&Program::any(), &CAPTURES, document).is_err() {
+        return;
+    }
+    for (number, found) in each.iter().enumerate() {
+        let captured: Vec<_> = pass.captured(number).iter().map(|span| span.of(document)).collect();
+        assert_eq!(*found, captured, "{}", POINTERS[number]);
+    }
 }
 
 /// The walkers may be given anything.
