@@ -65,15 +65,16 @@ fn counts_within(window: &[u8; WINDOW + 8], origin: usize, act: &mut impl FnMut(
         if !is_count {
             return begin;
         }
-        match two(value_end) {
-            [b',', b'"'] => begin = value_end + 1,
-            [b'}', _] => {
-                act(key, value);
-                return value_end;
-            }
-            _ => return begin,
+        let behind = two(value_end);
+        let is_last = behind[0] == b'}';
+        if !is_last && behind != *b",\"" {
+            return begin;
         }
         act(key, value);
+        if is_last {
+            return value_end;
+        }
+        begin = value_end + 1;
     }
 }
 
