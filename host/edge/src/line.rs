@@ -18,6 +18,8 @@ use tidemill_bus::{Ack, Bus, BusError, Clock, RecordBuf, partition_of};
 const RAW: &str = "raw";
 /// How often a bus that is out is asked for its health.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often one that is in order is asked for the partitions, to which an administrator may have added some.
+const PARTITIONS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What an error says, without the words about the bus in front: the reader is told which part it is.
 pub(crate) fn reason(error: &BusError) -> String {
@@ -35,6 +37,8 @@ pub(crate) struct Line {
     pub(crate) patience: Duration,
     /// Of `raw`; 0: not known yet.
     partitions: AtomicU32,
+    /// When the bus was asked for them, and its answer.
+    counted: Mutex<(Duration, u32)>,
     is_out: AtomicBool,
     /// Why it is out.
     trouble: Mutex<Option<String>>,
@@ -43,8 +47,8 @@ pub(crate) struct Line {
 
 impl Line {
     pub(crate) fn new(bus: Arc<dyn Bus>, clock: Arc<dyn Clock>, patience: Duration) -> Self {
-        let (trouble, probed) = (Mutex::default(), Mutex::default());
-        Self { bus, clock, patience, partitions: AtomicU32::new(0), is_out: AtomicBool::new(false), trouble, probed }
+        let (counted, trouble, probed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { bus, clock, patience, partitions: AtomicU32::new(0), counted, is_out: AtomicBool::new(false), trouble, probed }
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
@@ -99,10 +103,13 @@ impl Line {
         }
     }
 
-    /// Where the bus is out, asks it now and then whether it still is; may block.
+    /// Asks the bus now and then how many partitions there are, and where it is out, whether it still is; may block.
     pub(crate) fn probe(&self) {
         let now = self.clock.elapsed();
-        if !self.is_out() || self.probed.lock().is_some_and(|probed| now.saturating_sub(probed) < PROBE_INTERVAL) {
+        if !self.is_out() {
+            return self.count_again(now);
+        }
+        if self.probed.lock().is_some_and(|probed| now.saturating_sub(probed) < PROBE_INTERVAL) {
             return;
         }
         let healthy = self.bus.health().and_then(|()| self.partitions().map_or_else(|| self.find_partitions(), Ok));
@@ -112,6 +119,22 @@ impl Line {
             Ok(_) if done.saturating_sub(now) <= self.patience => self.up(),
             Ok(_) => {}
             Err(error) => *self.trouble.lock() = Some(reason(&error)),
+        }
+    }
+
+    /// Partitions that were added are written to once they were seen twice: by then those who publish know of them too. That there
+    /// are fewer is said by what becomes of pings.
+    fn count_again(&self, now: Duration) {
+        let (asked, before) = *self.counted.lock();
+        if now.saturating_sub(asked) < PARTITIONS_INTERVAL {
+            return;
+        }
+        let found = self.bus.partitions(RAW).unwrap_or(0);
+        *self.counted.lock() = (now, found);
+        let known = self.partitions.load(Ordering::Relaxed);
+        if found > known && found == before {
+            tracing::info!(before = known, now = found, "pings go to the partitions that were added too");
+            self.partitions.store(found, Ordering::Relaxed);
         }
     }
 

@@ -50,6 +50,7 @@ impl EachPointer {
     /// nothing is found, but never a panic.
     pub fn values(&self, document: &[u8], memory: &mut EachMemory, mut act: impl FnMut(&[u8])) {
         let EachMemory { found, keys } = memory;
+        found.list.clear();
         self.walk(document, keys, found);
         for (start, end) in &found.list {
             act(document.get(*start as usize..*end as usize).unwrap_or_default());
@@ -87,8 +88,9 @@ trait Found {
     fn push(&mut self, document: &[u8], start: usize, end: usize);
     /// Another one, all digits.
     fn push_digits(&mut self, digits: Digits);
-    /// Drops what was found, from the place `begin` on, in members of the object that a later one of the same key replaces.
-    fn keep_last(&mut self, document: &[u8], object: Stepper<'_>, begin: usize);
+    /// Drops what was found, from the place `begin` on, in members of the object that a later one of the same key replaces. `object` is
+    /// what was walked of it: of a broken document it may not end, and nothing behind is looked at again.
+    fn keep_last(&mut self, document: &[u8], object: &[u8], begin: usize);
 }
 
 /// Where they are.
@@ -118,10 +120,10 @@ impl Found for Places {
 
     /// Nothing is walked again: documents may repeat keys on every level.
     #[cold]
-    fn keep_last(&mut self, document: &[u8], mut object: Stepper<'_>, begin: usize) {
+    fn keep_last(&mut self, document: &[u8], object: &[u8], begin: usize) {
         let list = &mut self.list;
         let (mut kept, mut at) = (begin, begin);
-        for (_, member) in entries(object.value()) {
+        for (_, member) in entries(object) {
             let start = (member.as_ptr() as usize).wrapping_sub(document.as_ptr() as usize) as u32;
             let end = start + member.len() as u32;
             // Members and places are in the order of the document.
@@ -162,7 +164,7 @@ impl Found for Int64s<'_> {
         self.list.push(digits.number().to_le_bytes());
     }
 
-    fn keep_last(&mut self, _: &[u8], _: Stepper<'_>, _: usize) {
+    fn keep_last(&mut self, _: &[u8], _: &[u8], _: usize) {
         self.has_duplicates = true;
     }
 }
@@ -211,7 +213,7 @@ impl<F: Found> Walk<'_, '_, F> {
 
     /// Of each member of the object, of duplicate keys of the last.
     fn members(&mut self, behind: &[Segment]) {
-        let object = self.at;
+        let object = self.at.position();
         let (found, codes) = (self.found.len(), self.keys.codes.len());
         let mut order = Order::default();
         self.at.eat(b'{');
@@ -225,6 +227,7 @@ impl<F: Found> Walk<'_, '_, F> {
             if behind.is_empty() { self.found() } else { self.value(behind) }
         }
         if !order.is_ascending() && self.keys.have_equal(codes) {
+            let object = self.document.get(object..self.at.position()).unwrap_or_default();
             self.found.keep_last(self.document, object, found);
         }
         self.keys.codes.truncate(codes);
@@ -520,6 +523,18 @@ mod tests {
                 pointer.values(text.as_bytes(), memory, |_| ());
                 pointer.int64s(text.as_bytes(), memory, &mut Vec::new());
             }
+        }
+    }
+
+    /// Nothing is walked again for each object that does not end: of these there are 100,000, and that would take minutes.
+    #[test]
+    fn many_objects_that_do_not_end_are_walked_once() {
+        let memory = &mut EachMemory::default();
+        for (pointer, begin, unit) in [("/*/*", '[', r#"{"a":1,"a":1,"#), ("/a/*", '{', r#""a":{"x":1,"x":1,,"#)] {
+            let document = begin.to_string() + &unit.repeat(100_000);
+            let mut numbers = Vec::new();
+            EachPointer::new(pointer).expect("a pointer").int64s(document.as_bytes(), memory, &mut numbers);
+            assert!(numbers.len() <= 100_000, "{}", numbers.len());
         }
     }
 }

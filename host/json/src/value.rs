@@ -8,7 +8,7 @@ use crate::program::Number;
 use crate::skip::container_len;
 use crate::text::{compare_texts, decode_into, hash_key};
 
-/// The number as an `i64`: written as an integer, or with a fraction or exponent and yet whole.
+/// The number as an `i64`: written as an integer, or with a fraction or exponent and yet whole as the `f64` that it is then.
 #[inline]
 pub fn as_i64(value: &[u8]) -> Option<i64> {
     short_natural(value).or_else(|| any_i64(value))
@@ -26,10 +26,13 @@ fn short_natural(value: &[u8]) -> Option<i64> {
     })
 }
 
+/// -2^63 to 2^63.
+const INT64S: std::ops::Range<f64> = -9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0;
+
 fn any_i64(value: &[u8]) -> Option<i64> {
     match number(value)? {
         Number::Integer(value) => i64::try_from(value).ok(),
-        Number::Real(value) => (value.fract() == 0.0 && value.abs() < 9_223_372_036_854_775_808.0).then_some(value as i64),
+        Number::Real(value) => (value.fract() == 0.0 && INT64S.contains(&value)).then_some(value as i64),
     }
 }
 
@@ -186,6 +189,8 @@ mod tests {
         check("12", Some(12), Some(12.0));
         check("-9223372036854775808", Some(i64::MIN), Some(-9_223_372_036_854_775_808.0));
         check("9223372036854775808", None, Some(9_223_372_036_854_775_808.0));
+        check("-9223372036854775808.0", Some(i64::MIN), Some(-9_223_372_036_854_775_808.0));
+        check("9223372036854775807.0", None, Some(9_223_372_036_854_775_808.0));
         check("1.0", Some(1), Some(1.0));
         check("1e3", Some(1000), Some(1000.0));
         check("1.5", None, Some(1.5));

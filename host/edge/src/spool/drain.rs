@@ -11,7 +11,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tidemill_bus::{BusError, Event, FetchedBatch, Member, RecordBuf, Step, crash_point, partition_of};
+use tidemill_bus::{BusError, Event, FetchedBatch, Member, RecordBuf, RecordRef, Step, crash_point, partition_of};
 
 /// How long it waits for new records before it looks around.
 const POLL_WAIT: Duration = Duration::from_millis(200);
@@ -64,7 +64,7 @@ impl Drain {
 
     /// Publishes a batch until all of it is confirmed, then saves the position behind it.
     fn drain(&mut self, batch: &FetchedBatch) -> Result<(), Stopped> {
-        let mut left = self.split(batch)?;
+        let mut left = self.split(batch.iter().map(|(_, record)| record))?;
         while !left.is_empty() {
             let began = Instant::now();
             match self.publish(&mut left) {
@@ -78,14 +78,18 @@ impl Drain {
                     tracing::debug!(%error, "the bus does not take what the spool holds");
                     self.line.out(&error);
                     self.pause()?;
+                    // The topic may have been made anew, with other partitions.
+                    if matches!(error, BusError::NotFound(_)) {
+                        left = self.split(left.values().flat_map(RecordBuf::iter))?;
+                    }
                 }
             }
         }
         self.save(batch)
     }
 
-    /// The batch's records by the partition they go to; waits until the bus has said how many there are.
-    fn split(&mut self, batch: &FetchedBatch) -> Result<BTreeMap<u32, RecordBuf>, Stopped> {
+    /// Records by the partition they go to; waits until the bus has said how many there are.
+    fn split<'r>(&mut self, records: impl Iterator<Item = RecordRef<'r>>) -> Result<BTreeMap<u32, RecordBuf>, Stopped> {
         let partitions = loop {
             match self.line.partitions().map_or_else(|| self.line.find_partitions(), Ok) {
                 Ok(partitions) => break partitions,
@@ -96,7 +100,7 @@ impl Drain {
             }
         };
         let mut split: BTreeMap<u32, RecordBuf> = BTreeMap::new();
-        for (_, record) in batch.iter() {
+        for record in records {
             let headers: Vec<_> = record.headers().filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value))).collect();
             let to = split.entry(partition_of(record.key, partitions)).or_default();
             to.push(record.timestamp_ms, record.key, &headers, record.value);

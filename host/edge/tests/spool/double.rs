@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -36,6 +36,8 @@ pub struct Double {
     mode: Mutex<Mode>,
     held: Mutex<Vec<Held>>,
     asked: AtomicUsize,
+    /// Partitions from here on are not there any more.
+    partitions: AtomicU32,
 }
 
 /// A ping as the bus has it.
@@ -52,7 +54,7 @@ impl Double {
         let log = EmbeddedBus::open_with(options, Arc::new(FaultFiles::default()), Arc::new(SystemClock::default())).expect("a log");
         let raw = TopicSpec { name: "raw".into(), partitions: 3, compacted: false, compression: Compression::None };
         log.ensure_topics(&[raw]).expect("a topic");
-        Arc::new(Self { log, mode: Mutex::new(mode), held: Mutex::default(), asked: AtomicUsize::new(0) })
+        Arc::new(Self { log, mode: Mutex::new(mode), held: Mutex::default(), asked: AtomicUsize::new(0), partitions: AtomicU32::new(3) })
     }
 
     pub fn set(&self, mode: Mode) {
@@ -61,6 +63,11 @@ impl Double {
             let held = std::mem::take(&mut *self.held.lock());
             held.into_iter().for_each(|(topic, partition, records, ack)| self.log.publish(&topic, partition, records, ack));
         }
+    }
+
+    /// The topic is there with so many partitions from now on.
+    pub fn keep_partitions(&self, count: u32) {
+        self.partitions.store(count, Ordering::Relaxed);
     }
 
     /// How many publishes came, from requests and the drain.
@@ -101,7 +108,7 @@ impl Bus for Double {
 
     fn partitions(&self, topic: &str) -> Result<u32, BusError> {
         self.health()?;
-        self.log.partitions(topic)
+        Ok(self.log.partitions(topic)?.min(self.partitions.load(Ordering::Relaxed)))
     }
 
     fn incarnation(&self, topic: &str) -> Result<Arc<str>, BusError> {
@@ -111,6 +118,9 @@ impl Bus for Double {
     fn publish(&self, topic: &str, partition: u32, records: RecordBuf, ack: Ack) {
         self.asked.fetch_add(1, Ordering::Relaxed);
         match *self.mode.lock() {
+            Mode::Up if partition >= self.partitions.load(Ordering::Relaxed) => {
+                ack(Err(BusError::NotFound(format!("topic {topic} partition {partition}"))));
+            }
             Mode::Up => self.log.publish(topic, partition, records, ack),
             Mode::Silent => self.held.lock().push((topic.to_owned(), partition, records, ack)),
             Mode::Refusing => ack(Err(BusError::Unavailable("refused".to_owned()))),

@@ -44,6 +44,23 @@ async fn what_the_bus_refuses_is_spooled_and_drained_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_with_fewer_partitions_takes_what_the_spool_holds() {
+    let world = World::new(Mode::Up).await;
+    world.bus.set(Mode::Refusing);
+    world.post_all(&ids("before", 40)).await;
+    // The drain has found three partitions and stands at what they refuse.
+    world.bus.set(Mode::Up);
+    world.bus.keep_partitions(1);
+    world.post_all(&ids("after", 40)).await;
+    world.drained().await;
+    world.bus_is_up().await;
+    world.post_all(&ids("later", 40)).await;
+    let seen = world.bus.seen();
+    assert_eq!(by_id(&seen).len(), 120);
+    assert_eq!(seen.iter().filter(|one| one.id.starts_with("later") && one.partition != 0).count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_silent_bus_is_waited_for_once() {
     let world = World::new(Mode::Up).await;
     world.post_all(&ids("before", 1)).await;
