@@ -142,13 +142,13 @@ fn freeze(broker: &tidemill_test_kafka::Broker, bus: &dyn Bus, time: Duration) {
 }
 
 #[test]
-fn steps_happen_once_through_a_killed_and_a_frozen_broker() {
+fn steps_happen_once_through_a_killed_a_frozen_and_a_stopped_broker() {
     let is_long = std::env::var_os("TIDEMILL_TEST_LONG").is_some();
     // Longer than any session, or an outage that no group notices.
     let outage = Duration::from_secs(if is_long { 11 } else { 5 });
-    let faults: &[_] = if is_long { &["kill", "freeze", "kill", "freeze", "kill", "kill"] } else { &["kill", "freeze"] };
+    let faults: &[_] = if is_long { &["kill", "freeze", "stop", "kill", "freeze", "kill", "kill"] } else { &["kill", "freeze", "stop"] };
     let count = 600 * (faults.len() + 1);
-    let Some(broker) = tidemill_test_kafka::own("steps_happen_once_through_a_killed_and_a_frozen_broker") else { return };
+    let Some(broker) = tidemill_test_kafka::own("steps_happen_once_through_a_killed_a_frozen_and_a_stopped_broker") else { return };
     let bus = Kafka::on(&broker, "copy").connect();
     in_and_out(&*bus, 1);
     let input: Vec<String> = (0..count).map(|n| format!("{n:06}")).collect();
@@ -161,11 +161,16 @@ fn steps_happen_once_through_a_killed_and_a_frozen_broker() {
                 thread::sleep(Duration::from_millis(1));
             }
             eprintln!("{fault} at {begin}");
-            if *fault == "freeze" {
-                freeze(&broker, &*bus, outage);
-            } else {
-                broker.kill().expect("killed");
-                broker.restart().expect("restarted");
+            match *fault {
+                "freeze" => freeze(&broker, &*bus, outage),
+                "stop" => {
+                    broker.stop().expect("stopped");
+                    broker.restart().expect("restarted");
+                }
+                _ => {
+                    broker.kill().expect("killed");
+                    broker.restart().expect("restarted");
+                }
             }
             eprintln!("the broker is back");
         }
