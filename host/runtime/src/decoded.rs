@@ -18,6 +18,9 @@ pub struct Decoded {
     pub rejections: Vec<Rejection>,
 }
 
+/// The representation of fields that hold JSON.
+const JSON: &str = "json";
+
 /// One value of a new field.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cell<'a> {
@@ -33,7 +36,7 @@ pub enum Cell<'a> {
     Text(&'a str),
     /// Bytes.
     Bytes(&'a [u8]),
-    /// UTF-8 that the plugin says is JSON; it was not parsed.
+    /// JSON.
     Json(&'a [u8]),
 }
 
@@ -160,8 +163,22 @@ fn check_field(columns: &Columns, field: &Field, place: &Place, rows: usize, lef
                 None => Ok(()),
             }
         }
-        kind => check_arena_field(columns, field, place, rows, left, kind != ColumnKind::Bytes),
+        kind => {
+            check_arena_field(columns, field, place, rows, left, kind != ColumnKind::Bytes)?;
+            if kind == ColumnKind::Json || field.representation == JSON { check_json(columns, field, place, rows) } else { Ok(()) }
+        }
     }
+}
+
+/// Whoever reads the message takes such a field for a part of the document, which was checked.
+fn check_json(columns: &Columns, field: &Field, place: &Place, rows: usize) -> Result<(), Broken> {
+    for row in (0..rows).filter(|row| columns.bits[place.validity + row] == 1) {
+        let [start, end] = [0, 1].map(|behind| offset(&columns.offsets, place.first + row + behind));
+        if let Err(refusal) = tidemill_json::check(&columns.arena[start..end]) {
+            return Err(broken!("field `{}` of row {row} is {refusal}", field.name));
+        }
+    }
+    Ok(())
 }
 
 /// Offsets in range and monotone, text UTF-8, and cells of all fields together no more than the arena: overlapping cells

@@ -67,6 +67,19 @@ fn values_out_of_range() {
     let nan = |d: &mut wit::Decoded| d.columns.float64s[..8].copy_from_slice(&f64::NAN.to_le_bytes());
     assert_eq!(check(nan), "field `f` of row 0 is NaN: leave it null");
     assert_eq!(check(|d| d.columns.arena[1] = 0xff), "field `t` of row 0 is not UTF-8");
+    let check_json = |arena: &[u8], kind, representation: &str| {
+        let (mut raw, mut plan) = (answer(), plan());
+        raw.columns.arena[..2].copy_from_slice(arena);
+        (plan.fields[2].kind, plan.fields[2].representation) = (kind, representation.into());
+        // The empty cell of the other row is null.
+        raw.columns.bits[7] = 0;
+        Decoded::check(raw, 2, &plan, &Limits::default()).map_or_else(|error| error.to_string(), |_| "ok".into())
+    };
+    for (kind, representation) in [(ColumnKind::Json, ""), (ColumnKind::Bytes, "json")] {
+        assert_eq!(check_json(b"{}", kind, representation), "ok");
+        assert_eq!(check_json(b"{\"", kind, representation), "field `t` of row 0 is not JSON: string at byte 2");
+    }
+    assert_eq!(check_json(b"{\"", ColumnKind::Bytes, "B"), "ok");
     assert_eq!(check(|d| d.rejections[0].row = 2), "`rejections[0].row` is 2: rows ascend, each once, below 2");
     let twice = |d: &mut wit::Decoded| d.rejections.push(wit::Rejection { row: 1, code: 0, text: String::new() });
     assert_eq!(check(twice), "`rejections[1].row` is 1: rows ascend, each once, below 2");
