@@ -39,6 +39,9 @@ impl RecordBuf {
     /// Appends a record. A key is at most 65,535 bytes, a header's name 255, and there are at most 255 headers: what is
     /// longer is a mistake of the caller and is cut.
     pub fn push(&mut self, timestamp_ms: i64, key: &[u8], headers: &[(&str, &[u8])], value: &[u8]) {
+        // Most buffers of publishers hold one record, and get their memory at once.
+        let in_headers: usize = headers.iter().map(|(name, value)| 1 + name.len() + 4 + value.len()).sum();
+        self.bytes.reserve(FIXED_BYTES + key.len() + in_headers + value.len());
         self.push_from(timestamp_ms, key, headers.iter().map(|(name, value)| (name.as_bytes(), *value)), value);
     }
 
