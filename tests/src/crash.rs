@@ -4,7 +4,7 @@
 //! One data folder lives through all rounds. Plugins of every sort are deployed: with state, driven by time, with several messages
 //! for each ping (all three `tests/guests/witness`), with graphs, and with deliveries; what they said is in two HTTP sinks.
 
-use crate::{Acknowledged, BusSetup, HttpSink, Lake, Load, Ping, Platform, Setup, component, plugin};
+use crate::{Acknowledged, BusSetup, HttpSink, Lake, Load, Ping, Platform, Setup, component, group::Repeated, plugin};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,21 +13,22 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tidemill_bus::{
-    CRASH_POINTS, CrashPoint, Where,
-    faults::{CRASH_AT_VARIABLE, SAFEGUARD_OFF_VARIABLE},
-    partition_of,
-};
+use tidemill_bus::{CRASH_POINTS, CrashPoint, Where, faults::CRASH_AT_VARIABLE, partition_of};
 
-/// What is posted at most, a second.
-const RATE: f64 = 2_300.0;
-const CONNECTIONS: usize = 32;
+/// What is posted at most, a second, while a platform is up that has the machine to itself; the promise is for 2,000.
+pub const CRASH_RUN_RATE: f64 = 3_000.0;
+const CONNECTIONS: usize = 64;
 const PARTITIONS: u32 = 8;
 /// How long a round waits until its point is reached.
 const REACH_MAX: Duration = Duration::from_secs(40);
 /// How long the end waits until everything was read, and then until it is right.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 const SETTLE_MAX: Duration = Duration::from_secs(20);
+
+/// Copies are sent in each of the first rounds, and then in one of so many: a copy in 16,384 may leave no record, and must not hide
+/// among them that others have none.
+const ROUNDS_WITH_COPIES: usize = 20;
+const COPIES_EVERY: usize = 8;
 
 /// How a round ends.
 #[derive(Clone, Copy, Debug)]
@@ -43,39 +44,43 @@ pub struct CrashRun {
     test: &'static str,
     platform: Platform,
     load: Load,
+    repeated: Repeated,
     pings: HttpSink,
     witness: HttpSink,
-    safeguard_off: Option<&'static str>,
     /// Points that were not reached.
     missed: BTreeSet<&'static str>,
     _schemas: tempfile::TempDir,
 }
 
 impl CrashRun {
-    /// Starts the platform and the load; `None`, after a line that names the test, where a tool is missing.
+    /// Starts the platform and a load of so many pings a second; `None`, after a line that names the test, where a tool is missing.
     ///
     /// # Panics
     /// When it does not start.
-    pub fn start(test: &'static str, bus: BusSetup, safeguard_off: Option<&'static str>) -> Option<Self> {
+    pub fn start(test: &'static str, bus: BusSetup, rate: f64) -> Option<Self> {
         let schemas = tempfile::tempdir().expect("a folder");
         let (pings, witness) = (HttpSink::start(3), HttpSink::start(0));
         let setup = setup(test, bus, schemas.path(), &pings, &witness)?;
         let platform = Platform::start(&setup);
-        let load = Load::start(platform.address(), CONNECTIONS, RATE, make);
-        Some(Self { test, platform, load, pings, witness, safeguard_off, missed: BTreeSet::new(), _schemas: schemas })
+        let repeated = Repeated::first_to(platform.address());
+        let load = Load::start(platform.address(), CONNECTIONS, rate, make);
+        Some(Self { test, platform, load, repeated, pings, witness, missed: BTreeSet::new(), _schemas: schemas })
     }
 
     /// Ends the platform as the cut says; the first cut of a run is a `kill -9`, for the platform runs already.
     ///
     /// # Panics
-    /// When a key was delivered with two bodies.
+    /// When a key was delivered with two bodies, or the platform ended in another way than the cut says.
     pub fn round(&mut self, number: usize, cut: Cut) {
         let began = Instant::now();
         let up = match cut {
             Cut::At(name, nth) => {
-                self.restart(Some((name, nth)));
+                let listens = self.restart(Some((name, nth)));
                 let up = began.elapsed();
-                if !self.platform.wait_gone(REACH_MAX) {
+                if listens {
+                    self.send_copies(number);
+                }
+                if !self.platform.wait_crash(name, REACH_MAX) {
                     self.missed.insert(name);
                     self.platform.kill();
                 }
@@ -87,6 +92,7 @@ impl CrashRun {
                 }
                 let up = began.elapsed();
                 thread::sleep(time);
+                self.send_copies(number);
                 self.platform.kill();
                 up
             }
@@ -99,15 +105,22 @@ impl CrashRun {
         }
     }
 
-    fn restart(&mut self, crash_at: Option<(&str, u64)>) {
-        let mut variables = vec![];
-        variables.extend(crash_at.map(|(name, nth)| (CRASH_AT_VARIABLE, format!("{name}:{nth}"))));
-        variables.extend(self.safeguard_off.map(|name| (SAFEGUARD_OFF_VARIABLE, name.to_owned())));
-        self.platform.set_environment(&variables);
-        // It may come to its point before it listens.
-        if self.platform.try_restart() {
+    fn send_copies(&mut self, round: usize) {
+        if round < ROUNDS_WITH_COPIES || round.is_multiple_of(COPIES_EVERY) {
+            self.repeated.try_again(self.platform.address());
+        }
+    }
+
+    /// Starts it again; `false` where it came to its point before it listened.
+    fn restart(&mut self, crash_at: Option<(&str, u64)>) -> bool {
+        let variable = crash_at.map(|(name, nth)| (CRASH_AT_VARIABLE, format!("{name}:{nth}")));
+        self.platform.set_environment(variable.as_slice());
+        let listens = self.platform.try_restart();
+        assert!(listens || crash_at.is_some(), "it does not listen");
+        if listens {
             self.load.set_address(Some(self.platform.address()));
         }
+        listens
     }
 
     /// The points that rounds were to end at and did not.
@@ -120,7 +133,6 @@ impl CrashRun {
     /// # Panics
     /// When the platform does not start or end, or a tool fails.
     pub fn finish(mut self) -> Vec<String> {
-        self.safeguard_off = None;
         self.restart(None);
         thread::sleep(Duration::from_secs(1));
         let acknowledged = self.load.stop();
@@ -129,7 +141,8 @@ impl CrashRun {
         eprintln!("{}: drained after {:.1} s", self.test, began.elapsed().as_secs_f64());
         let began = Instant::now();
         // Ticks of idle partitions, graphs and deliveries are a little behind.
-        while !Told::read(&self.pings, &self.witness).is_plausible() && began.elapsed() < SETTLE_MAX {
+        let copies = self.repeated.acknowledged();
+        while !Told::read(&self.pings, &self.witness).is_plausible(copies) && began.elapsed() < SETTLE_MAX {
             thread::sleep(Duration::from_millis(250));
         }
         let graphs = graph_totals(&self.platform);
@@ -140,7 +153,7 @@ impl CrashRun {
             wrong.push(format!("SIGTERM ended it with {:?}", ended.code));
         }
         match Lake::read(self.test, &self.platform.lake(), &[]) {
-            Some(lake) => check(self.test, &acknowledged, &lake, &told, &graphs, &mut wrong),
+            Some(lake) => check(self.test, &acknowledged, &self.repeated, &lake, &told, &graphs, &mut wrong),
             None => eprintln!("SKIPPED {}: what became of the pings", self.test),
         }
         if !wrong.is_empty() {
@@ -226,7 +239,7 @@ fn setup(test: &str, bus: BusSetup, schemas: &Path, pings: &HttpSink, witness: &
         plugin("stateful", &witnesses, json!({"mode": "stateful"}), &[]),
         plugin("timed", &witnesses, json!({"mode": "timed"}), &[]),
         plugin("several", &witnesses, json!({"mode": "several"}), &[]),
-        told("send-pings", "Type == 'validated'", pings),
+        told("send-pings", "Type == 'validated' || Type == 'duplicate'", pings),
         told("send-witness", "Type == 'witness'", witness),
     ];
     Some(setup)
@@ -237,6 +250,8 @@ fn setup(test: &str, bus: BusSetup, schemas: &Path, pings: &HttpSink, witness: &
 struct Told {
     /// Document ids of validated pings, and how often each came.
     pings: BTreeMap<String, u32>,
+    /// Document ids of the records of copies.
+    copies: Vec<String>,
     /// The numbers of `stateful`, and how often each came.
     stateful: BTreeMap<u64, u32>,
     /// The sum of `timed`.
@@ -249,22 +264,28 @@ impl Told {
     fn read(pings: &HttpSink, witness: &HttpSink) -> Self {
         let mut told = Self::default();
         let id = |line: &Value| line["documentId"].as_str().unwrap_or_default().to_owned();
-        pings.lines().iter().for_each(|line| *told.pings.entry(id(line)).or_default() += 1);
-        for line in witness.lines() {
+        pings.each_line(|line| match line["type"].as_str() {
+            Some("duplicate") => told.copies.push(id(&line)),
+            _ => *told.pings.entry(id(&line)).or_default() += 1,
+        });
+        witness.each_line(|line| {
             let number = line["payload"].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
             match line["logger"].as_str() {
                 Some("stateful") => *told.stateful.entry(number).or_default() += 1,
                 Some("timed") => told.timed += number,
                 _ => *told.several.entry((id(&line), number)).or_default() += 1,
             }
-        }
+        });
         told
     }
 
-    /// Whether nothing seems to be on its way any more.
-    fn is_plausible(&self) -> bool {
+    /// Whether nothing seems to be on its way any more; so many copies were acknowledged.
+    fn is_plausible(&self, copies: usize) -> bool {
         let count = self.pings.len() as u64;
-        self.timed == count && self.several.len() as u64 == 2 * count && self.stateful.values().map(|n| u64::from(*n)).sum::<u64>() == count
+        self.copies.len() >= copies
+            && self.timed == count
+            && self.several.len() as u64 == 2 * count
+            && self.stateful.values().map(|n| u64::from(*n)).sum::<u64>() == count
     }
 }
 
@@ -277,29 +298,34 @@ fn graph_totals(platform: &Platform) -> [u64; 2] {
     })
 }
 
-fn check(test: &str, acknowledged: &Acknowledged, lake: &Lake, told: &Told, graphs: &[u64; 2], wrong: &mut Vec<String>) {
+fn check(
+    test: &str,
+    acknowledged: &Acknowledged,
+    repeated: &Repeated,
+    lake: &Lake,
+    told: &Told,
+    graphs: &[u64; 2],
+    wrong: &mut Vec<String>,
+) {
     let rows: Vec<&str> =
         lake.tables.iter().filter(|(name, _)| *name != "errors").flat_map(|(_, table)| &table.ids).map(String::as_str).collect();
     let refused: Vec<&str> = lake.errors().into_iter().map(|(id, _)| id).collect();
     let (documents, errors): (BTreeSet<&str>, BTreeSet<&str>) = (rows.iter().copied().collect(), refused.iter().copied().collect());
-    let Acknowledged { ids, unknown, by_second } = acknowledged;
-    let whole: Vec<_> = by_second.iter().filter(|count| **count > 0).collect();
-    eprintln!(
-        "{test}: {} acknowledged in {} s, {} without an answer; {} rows, {} in errors",
-        ids.len(),
-        whole.len(),
-        unknown.len(),
-        rows.len(),
-        refused.len()
-    );
+    let Acknowledged { ids, unknown, by_second, .. } = acknowledged;
+    let (up, rate) = (acknowledged.answering().as_secs_f64(), acknowledged.rate_while_answering());
+    let [whole, count, unanswered, found, failed] = [by_second.len(), ids.len(), unknown.len(), rows.len(), refused.len()];
+    eprintln!("{test}: {count} acknowledged in {whole} s, {unanswered} without an answer; {found} rows, {failed} in errors");
+    eprintln!("{test}: {rate:.0}/s in the {up:.1} s in which it answered");
+    wrong.extend(repeated.wrong(told.copies.iter().map(String::as_str)));
     let mut expect = |what: &str, count: usize| {
         if count > 0 {
             wrong.push(format!("{count} {what}"));
         }
     };
     let is_in = |id: &&String| documents.contains(id.as_str()) || errors.contains(id.as_str());
-    let sent: BTreeSet<&str> = ids.iter().chain(unknown).map(String::as_str).collect();
-    expect("acknowledged pings are nowhere", ids.iter().filter(|id| !is_in(id)).count());
+    let known = || ids.iter().chain(repeated.ids());
+    let sent: BTreeSet<&str> = known().chain(unknown).map(String::as_str).collect();
+    expect("acknowledged pings are nowhere", known().filter(|id| !is_in(id)).count());
     expect("pings are in the lake and in errors", documents.intersection(&errors).count());
     expect("rows are there twice", rows.len() - documents.len() + refused.len() - errors.len());
     expect("pings were never sent", documents.union(&errors).filter(|id| !sent.contains(*id)).count());

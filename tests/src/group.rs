@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -25,8 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const INACTIVE_ROWS: u64 = 20;
 /// Pings that are sent again and again: enough for every partition.
 const REPEATED: usize = 24;
-/// Of the copies. One is taken for a redelivery, which leaves no record, once in 16,384.
-const COPIES_UNSEEN_MAX: usize = 1;
+/// A copy is taken for a redelivery, which leaves no record, once in 16,384. One may be, and one more of so many.
+const COPIES_FOR_ONE_UNSEEN: usize = 400;
 
 /// A host and its clients.
 pub struct Host {
@@ -139,7 +140,17 @@ fn ping(n: &Value) -> Ping {
 #[derive(Debug)]
 pub struct Repeated {
     pings: Vec<Ping>,
-    copies: usize,
+    /// Of each ping.
+    copies: Vec<Copies>,
+}
+
+/// How often a ping was sent again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Copies {
+    /// With the answer 200: each leaves a record.
+    acknowledged: usize,
+    /// With another answer or none: they may leave one or not.
+    unknown: usize,
 }
 
 impl Repeated {
@@ -148,9 +159,18 @@ impl Repeated {
     /// # Panics
     /// When one is not acknowledged.
     pub fn first(host: &Host) -> Self {
-        let repeated = Self { pings: (0..REPEATED).map(|n| ping(&json!(n))).collect(), copies: 0 };
-        repeated.send(host);
-        repeated
+        Self::first_to(host.platform.address())
+    }
+
+    /// The same where there is but an address.
+    ///
+    /// # Panics
+    /// When one is not acknowledged.
+    pub fn first_to(address: SocketAddr) -> Self {
+        let pings: Vec<Ping> = (0..REPEATED).map(|n| ping(&json!(n))).collect();
+        let statuses = post_all(address, &pings, CONNECTIONS);
+        assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+        Self { pings, copies: vec![Copies::default(); REPEATED] }
     }
 
     /// Sends them once more.
@@ -158,26 +178,55 @@ impl Repeated {
     /// # Panics
     /// When one is not acknowledged.
     pub fn again(&mut self, host: &Host) {
-        self.send(host);
-        self.copies += 1;
+        let unknown = self.try_again(host.platform.address());
+        assert_eq!(unknown, 0, "{}: copies were not acknowledged", host.name);
     }
 
-    fn send(&self, host: &Host) {
-        let statuses = post_all(host.platform.address(), &self.pings, CONNECTIONS);
-        assert!(statuses.iter().all(|status| *status == 200), "{}: {statuses:?}", host.name);
-    }
-
-    /// No ping was copied more often than it was sent again, and of all copies there is a record.
-    fn check(&self, duplicates: &[Value]) {
-        let mut copies: BTreeMap<&str, usize> = self.pings.iter().map(|ping| (ping.id.as_str(), 0)).collect();
-        for message in duplicates {
-            let id = field(message, "documentId");
-            *copies.get_mut(id).unwrap_or_else(|| panic!("{id} was sent once and is a duplicate")) += 1;
+    /// Sends them once more to a host that may be killed meanwhile; how many were not acknowledged.
+    pub fn try_again(&mut self, address: SocketAddr) -> usize {
+        let statuses = post_all(address, &self.pings, CONNECTIONS);
+        for (copies, status) in self.copies.iter_mut().zip(&statuses) {
+            let count = if *status == 200 { &mut copies.acknowledged } else { &mut copies.unknown };
+            *count += 1;
         }
-        let (found, sent) = (duplicates.len(), self.copies * self.pings.len());
-        eprintln!("{found} copies recognised of {sent}");
-        assert!(copies.values().all(|count| *count <= self.copies), "copies that nobody sent: {copies:?}");
-        assert!(found + COPIES_UNSEEN_MAX >= sent, "{found} records of {sent} copies");
+        statuses.iter().filter(|status| **status != 200).count()
+    }
+
+    /// Their ids, all of them acknowledged.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        self.pings.iter().map(|ping| &ping.id)
+    }
+
+    /// Copies that were acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        self.copies.iter().map(|copies| copies.acknowledged).sum()
+    }
+
+    /// What is wrong with the records of copies, given by their document ids: no ping has more of them than it was sent again, and
+    /// each acknowledged copy has one.
+    pub fn wrong<'a>(&self, records: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let mut found: BTreeMap<&str, usize> = self.ids().map(|id| (id.as_str(), 0)).collect();
+        let mut wrong = vec![];
+        for id in records {
+            match found.get_mut(id) {
+                Some(count) => *count += 1,
+                None => wrong.push(format!("{id} was sent once and is a duplicate")),
+            }
+        }
+        let (acknowledged, unknown) = (self.acknowledged(), self.copies.iter().map(|copies| copies.unknown).sum::<usize>());
+        eprintln!("{} copies recognised of {acknowledged} acknowledged and {unknown} without an answer", found.values().sum::<usize>());
+        let mut unseen = 0;
+        for (id, copies) in self.ids().zip(&self.copies) {
+            let (count, most) = (found[id.as_str()], copies.acknowledged + copies.unknown);
+            unseen += copies.acknowledged.saturating_sub(count);
+            if count > most {
+                wrong.push(format!("{id} has {count} records of {most} copies"));
+            }
+        }
+        if unseen > 1 + acknowledged / COPIES_FOR_ONE_UNSEEN {
+            wrong.push(format!("{unseen} of {acknowledged} acknowledged copies have no record"));
+        }
+        wrong
     }
 }
 
@@ -189,8 +238,7 @@ impl Repeated {
 pub fn check(test: &str, hosts: Vec<Host>, repeated: &Repeated, folder: &Path) {
     let (loads, hosts): (Vec<Acknowledged>, Vec<Platform>) = hosts.into_iter().map(|host| (host.load.stop(), host.platform)).unzip();
     hosts[0].wait_drained(PATIENCE);
-    let repeated_ids = repeated.pings.iter().map(|ping| &ping.id);
-    let known: Vec<&String> = loads.iter().flat_map(|load| &load.ids).chain(repeated_ids).collect();
+    let known: Vec<&String> = loads.iter().flat_map(|load| &load.ids).chain(repeated.ids()).collect();
     let (validated, errors) = read_all(&hosts[0], &known);
     let (duplicates, errors): (Vec<Value>, Vec<Value>) = errors.into_iter().partition(|message| message["type"] == "duplicate");
     let (valid, refused) = (ids(&validated), ids(&errors));
@@ -198,7 +246,7 @@ pub fn check(test: &str, hosts: Vec<Host>, repeated: &Repeated, folder: &Path) {
     eprintln!("{} acknowledged, {unknown} without an answer; {} validated, {} errors", known.len(), validated.len(), errors.len());
     assert_eq!((valid.len(), refused.len()), (validated.len(), errors.len()), "some are there twice");
     assert_eq!(valid.intersection(&refused).next(), None, "a ping is in both of validated and errors");
-    repeated.check(&duplicates);
+    assert_eq!(repeated.wrong(duplicates.iter().map(|message| field(message, "documentId"))), Vec::<String>::new());
     check_graphs(&hosts, validated.len(), errors.len());
     check_alerts(&hosts);
     for host in &hosts {

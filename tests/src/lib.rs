@@ -14,7 +14,7 @@ mod setup;
 mod sink;
 mod topics;
 
-pub use crash::{CrashRun, Cut, Dice, cuts};
+pub use crash::{CRASH_RUN_RATE, CrashRun, Cut, Dice, cuts};
 pub use http::{Answer, Connection, get_json, raw_exchange};
 pub use lake::{Lake, Table};
 pub use load::{Acknowledged, Load, post_all};

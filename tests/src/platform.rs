@@ -10,8 +10,9 @@ use std::{
     fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -42,6 +43,8 @@ pub struct Platform {
     address: SocketAddr,
     environment: Vec<(String, String)>,
     program: PathBuf,
+    /// Bytes of the log that earlier starts wrote.
+    log_before: usize,
 }
 
 impl Platform {
@@ -52,7 +55,7 @@ impl Platform {
     pub fn start(setup: &Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("tidemill-test-").tempdir().expect("a folder");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut platform = Self { folder, child: None, address, environment: vec![], program: PathBuf::new() };
+        let mut platform = Self { folder, child: None, address, environment: vec![], program: PathBuf::new(), log_before: 0 };
         platform.set_up(setup);
         platform.restart();
         platform
@@ -81,6 +84,7 @@ impl Platform {
     /// When it runs already.
     pub fn try_restart(&mut self) -> bool {
         assert!(self.child.is_none(), "it runs");
+        self.log_before = self.log_bytes().len();
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");
         let mut child = self.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("the binary runs");
         let stdout = child.stdout.take().expect("a pipe");
@@ -105,21 +109,32 @@ impl Platform {
         show_end(&self.log_file());
     }
 
-    /// Waits until it has ended by itself; `false` where it still runs after this time.
+    /// Waits until it has killed itself at this crash point; `false` where it still runs after this time.
     ///
     /// # Panics
-    /// When it does not run, or the operating system does not say.
-    pub fn wait_gone(&mut self, max: Duration) -> bool {
+    /// When it does not run, or ended in another way or at another point.
+    pub fn wait_crash(&mut self, point: &str, max: Duration) -> bool {
+        let Some(status) = self.wait_gone(max) else { return false };
+        let log = String::from_utf8_lossy(&self.log_bytes()[self.log_before..]).into_owned();
+        let is_there = is_killed(status) && log.contains(&format!("crash point {point}: the process ends"));
+        assert!(is_there, "it was to be killed at {point}, and ended otherwise: {status}");
+        true
+    }
+
+    /// Waits until it has ended by itself, and says how; `None` where it still runs after this time.
+    fn wait_gone(&mut self, max: Duration) -> Option<ExitStatus> {
         let child = self.child.as_mut().expect("it runs");
         let began = Instant::now();
-        while child.try_wait().expect("a status").is_none() {
+        loop {
+            if let Some(status) = child.try_wait().expect("a status") {
+                self.child = None;
+                return Some(status);
+            }
             if began.elapsed() > max {
-                return false;
+                return None;
             }
             thread::sleep(Duration::from_millis(5));
         }
-        self.child = None;
-        true
     }
 
     fn command(&self) -> Command {
@@ -173,7 +188,11 @@ impl Platform {
 
     /// What it wrote to stderr so far.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&self.log_bytes()).into_owned()
+    }
+
+    fn log_bytes(&self) -> Vec<u8> {
+        std::fs::read(self.log_file()).unwrap_or_default()
     }
 
     /// Asks its API; null where there is no answer.
@@ -184,11 +203,12 @@ impl Platform {
     /// `kill -9`.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it does not run, or had ended by itself.
     pub fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("killed");
-        child.wait().expect("gone");
+        let status = child.wait().expect("gone");
+        assert!(is_killed(status), "it had ended by itself before it was killed: {status}");
     }
 
     /// Stops its clock (SIGSTOP): connections stay open and nothing is answered, until [`Platform::thaw`].
@@ -286,6 +306,10 @@ fn worst_lag(streams: &Value) -> Option<u64> {
     let partitions = streams.as_array()?.iter().filter_map(|topic| topic["partitions"].as_array()).flatten();
     let groups = partitions.filter_map(|partition| partition["groups"].as_array()).flatten();
     Some(groups.filter_map(|group| group["lag"].as_u64()).max().unwrap_or(0))
+}
+
+fn is_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::KILL.as_raw())
 }
 
 /// Reads the line with the address; what follows is read too, so that the pipe never fills.

@@ -98,9 +98,22 @@ impl HttpSink {
     /// # Panics
     /// When a line is not JSON.
     pub fn lines(&self) -> Vec<serde_json::Value> {
-        let parse = |line: &[u8]| serde_json::from_slice(line).expect("a line of JSON");
-        let received = self.received();
-        received.iter().flat_map(|one| one.body.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty()).map(parse).collect()
+        let mut lines = vec![];
+        self.each_line(|line| lines.push(line));
+        lines
+    }
+
+    /// The same one by one, where all of them together are too many.
+    ///
+    /// # Panics
+    /// When a line is not JSON.
+    pub fn each_line(&self, mut act: impl FnMut(serde_json::Value)) {
+        let mut seen = BTreeSet::new();
+        let received = self.shared.received.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in received.iter().filter(|one| seen.insert(&one.key)) {
+            let lines = one.body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+            lines.for_each(|line| act(serde_json::from_slice(line).expect("a line of JSON")));
+        }
     }
 }
 

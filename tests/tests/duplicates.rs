@@ -39,6 +39,7 @@ fn duplicates(test: &str, bus: BusSetup) {
         post(&platform, id, &n);
     }
     platform.wait_drained(DRAINED_MAX);
+    assert_eq!(counted(&platform, "duplicate"), 1.0, "the copy in other letters");
     platform.kill();
     // A spool that was drained and not yet emptied when its host died is drained again: the same records once more.
     assert_eq!(publish_again(&setup.bus, &platform), 5);
@@ -63,7 +64,8 @@ fn duplicates(test: &str, bus: BusSetup) {
     let expected = BTreeMap::from([of("duplicate", &twice, 2), of("duplicate", &once, 1), of("error", &bad, 2)]);
     assert_eq!(count(&errors), expected);
     errors.iter().filter(|message| message["type"] == "duplicate").for_each(check_duplicate);
-    assert_eq!(redelivered(&platform), 5.0, "all of them");
+    assert_eq!(counted(&platform, "redelivered"), 5.0, "all of them");
+    assert_eq!(counted(&platform, "duplicate"), 2.0, "since the start: the copies of the client");
 
     assert_eq!(platform.terminate().code, Some(0));
     check_lake(test, &platform, &[&once, &twice], &bad);
@@ -130,10 +132,12 @@ fn check_duplicate(message: &Value) {
     }
 }
 
-fn redelivered(platform: &Platform) -> f64 {
+/// Messages with this result since the platform's start, as its metrics say.
+fn counted(platform: &Platform, result: &str) -> f64 {
     let mut connection = Connection::open(platform.address()).expect("it listens");
     let metrics = connection.send("GET", "/metrics", &[], b"").expect("an answer").text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("tidemill_decode_messages_total{result=\"redelivered\"} "));
+    let name = format!("tidemill_decode_messages_total{{result=\"{result}\"}} ");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no such metric in {metrics}"))
 }
 

@@ -1,5 +1,5 @@
 //! Kafka away or frozen under load, and the host killed in the middle of the outage and of the drain: every ping that was
-//! acknowledged is in the stream.
+//! acknowledged is in the stream, and in one row of the lake although the drain published it twice.
 
 use serde_json::{Value, json};
 use std::{
@@ -10,8 +10,9 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use tidemill_bus::faults::CRASH_AT_VARIABLE;
 use tidemill_test_kafka::Broker;
-use tidemill_tests::{Acknowledged, BusSetup, Load, Ping, Platform, Setup, tap};
+use tidemill_tests::{Acknowledged, BusSetup, Lake, Load, Ping, Platform, Setup, field, tap};
 
 const RATE: f64 = 400.0;
 const CONNECTIONS: usize = 16;
@@ -19,6 +20,10 @@ const CONNECTIONS: usize = 16;
 fn outage() -> Duration {
     if is_long() { Duration::from_secs(360) } else { Duration::from_secs(5) }
 }
+/// Where the drain dies: what it published is durable, and its position does not say so.
+const DRAIN_POINT: &str = "spool-before-position";
+/// So often it has come there then.
+const DRAIN_POINT_NTH: u64 = 3;
 /// Nothing that is waited for takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// So slow that the drain can be caught in the middle, and quicker than what comes meanwhile, 0.1 MB/s.
@@ -61,7 +66,8 @@ fn spooled(platform: &Platform) -> u64 {
 
 #[test]
 fn an_outage_with_the_host_killed_in_it_and_in_the_drain() {
-    let Some(broker) = broker("an_outage_with_the_host_killed_in_it_and_in_the_drain") else { return };
+    let test = "an_outage_with_the_host_killed_in_it_and_in_the_drain";
+    let Some(broker) = broker(test) else { return };
     let broker = broker.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let mut platform = Platform::start(&setup(&broker, "outage-", folder.path()));
@@ -72,7 +78,9 @@ fn an_outage_with_the_host_killed_in_it_and_in_the_drain() {
     thread::sleep(outage() / 2);
     check_degraded(&platform);
     let before = spooled(&platform);
-    kill_and_restart(&mut platform, &load);
+    platform.kill();
+    // Without its bus it does not come there.
+    restart(&mut platform, &load, &[(CRASH_AT_VARIABLE, format!("{DRAIN_POINT}:{DRAIN_POINT_NTH}"))]);
     assert!(spooled(&platform) >= before, "the spool survives");
     thread::sleep(outage() / 2);
     check_degraded(&platform);
@@ -80,18 +88,25 @@ fn an_outage_with_the_host_killed_in_it_and_in_the_drain() {
     assert!(most > before, "the host takes pings without its bus: {before} and then {most}");
 
     broker.restart().expect("restarted");
-    let drains = |beat: &Value| beat["spool"]["records"].as_u64().is_some_and(|left| left < most - most / 8);
+    assert!(platform.wait_crash(DRAIN_POINT, PATIENCE), "the drain does not come to {DRAIN_POINT}");
+    restart(&mut platform, &load, &[]);
+    let at_point = spooled(&platform);
+    eprintln!("killed at {DRAIN_POINT}: {at_point} were left");
+    let drains = |beat: &Value| beat["spool"]["records"].as_u64().is_some_and(|left| left < at_point - at_point / 8);
     platform.wait_for("/__heartbeat__", PATIENCE, drains).expect("it drains");
-    kill_and_restart(&mut platform, &load);
+    platform.kill();
+    restart(&mut platform, &load, &[]);
     let left = spooled(&platform);
-    eprintln!("killed in the drain: {left} of {most} were left");
+    eprintln!("killed in the drain: {left} of {at_point} were left");
     assert!(left > 0, "the drain was over when the host was killed");
-    finish(platform, load, &["validated", "errors"]);
+    let twice = finish(test, platform, load);
+    assert!(twice > 0, "nothing was published twice, although the drain died before its position");
 }
 
 #[test]
 fn a_frozen_broker() {
-    let Some(broker) = broker("a_frozen_broker") else { return };
+    let test = "a_frozen_broker";
+    let Some(broker) = broker(test) else { return };
     let broker = broker.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let platform = Platform::start(&setup(&broker, "frozen-", folder.path()));
@@ -101,7 +116,7 @@ fn a_frozen_broker() {
     thread::sleep(outage());
     check_degraded(&platform);
     broker.thaw().expect("thawed");
-    finish(platform, load, &["validated", "errors"]);
+    finish(test, platform, load);
 }
 
 /// The spool takes what the bus does not, so the heartbeat is well and says what is not.
@@ -111,43 +126,69 @@ fn check_degraded(platform: &Platform) {
     assert!(beat["spool"]["records"].as_u64() > Some(0) && beat["spool"]["bytes"].as_u64() > Some(0), "{beat}");
 }
 
-fn kill_and_restart(platform: &mut Platform, load: &Load) {
-    platform.kill();
+/// After a kill.
+fn restart(platform: &mut Platform, load: &Load, environment: &[(&str, String)]) {
     load.set_address(None);
     let began = Instant::now();
+    platform.set_environment(environment);
     platform.restart();
     eprintln!("killed, and up again after {:.1} s", began.elapsed().as_secs_f64());
     load.set_address(Some(platform.address()));
 }
 
-/// Waits until the spool is empty while pings go on, then looks for everything in `raw` and in these topics together.
-fn finish(mut platform: Platform, load: Load, topics: &[&str]) {
+/// Waits until the spool is empty while pings go on, then looks for everything in the topics and in the lake; how many pings were
+/// published twice.
+fn finish(test: &str, mut platform: Platform, load: Load) -> usize {
     let well = |beat: &Value| beat["status"] == "ok" && beat["spool"]["records"] == 0;
     if let Err(beat) = platform.wait_for("/__heartbeat__", PATIENCE, well) {
         panic!("not well again: {beat}");
     }
     let acknowledged = load.stop();
     platform.wait_drained(Duration::from_secs(60));
-    let raw = tap(&platform, "raw");
-    let later: Vec<Value> = topics.iter().flat_map(|topic| tap(&platform, topic)).collect();
-    check(&acknowledged, &raw, &later);
+    let twice = check_raw(test, &acknowledged, &tap(&platform, "raw"));
+    let validated = tap(&platform, "validated");
+    check_validated(&acknowledged, &validated);
+    assert_eq!(tap(&platform, "errors"), Vec::<Value>::new(), "all pings are valid and sent once");
     assert_eq!(platform.terminate().code, Some(0));
+    check_lake(test, &platform, &validated);
+    twice
 }
 
 /// What is there twice has one Uuid: it is known as ours.
-fn check(acknowledged: &Acknowledged, raw: &[Value], later: &[Value]) {
-    let Acknowledged { ids, unknown, by_second } = acknowledged;
+fn check_raw(test: &str, acknowledged: &Acknowledged, raw: &[Value]) -> usize {
+    let Acknowledged { ids, unknown, by_second, .. } = acknowledged;
     let mut uuids: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     raw.iter().for_each(|message| uuids.entry(message["key"].as_str().unwrap_or_default()).or_default().push(&message["uuid"]));
     let twice = uuids.values().filter(|found| found.len() > 1).count();
-    eprintln!("{} acknowledged, {} without an answer, {twice} published twice; a second: {by_second:?}", ids.len(), unknown.len());
-    let missing = |there: &BTreeSet<&str>| ids.iter().filter(|id| !there.contains(id.as_str())).count();
-    assert_eq!(missing(&uuids.keys().copied().collect()), 0, "acknowledged pings are missing in raw");
+    eprintln!("{test}: {} acknowledged, {} without an answer, {twice} published twice; a second: {by_second:?}", ids.len(), unknown.len());
+    let silent = by_second.iter().skip(1).filter(|count| **count == 0).count();
+    eprintln!("{test}: {silent} seconds without an acknowledgement");
+    assert_eq!(missing(acknowledged, &uuids.keys().copied().collect()), 0, "acknowledged pings are missing in raw");
     let other = uuids.iter().find(|(_, found)| found.iter().any(|uuid| *uuid != found[0]));
     assert_eq!(other, None, "a ping is there with two Uuids");
-    let id = |message: &'_ Value| message["fields"]["documentId"].as_str().or(message["key"].as_str()).map(str::to_owned);
-    let later: BTreeSet<String> = later.iter().filter_map(id).collect();
-    assert_eq!(missing(&later.iter().map(String::as_str).collect()), 0, "acknowledged pings are missing further on");
-    let silent = by_second.iter().skip(1).filter(|count| **count == 0).count();
-    eprintln!("{silent} seconds without an acknowledgement");
+    twice
+}
+
+/// What was published twice is one message.
+fn check_validated(acknowledged: &Acknowledged, validated: &[Value]) {
+    let found = ids(validated);
+    assert_eq!(missing(acknowledged, &found), 0, "acknowledged pings are missing in validated");
+    assert_eq!(validated.len(), found.len(), "pings are in validated twice");
+}
+
+/// And one row.
+fn check_lake(test: &str, platform: &Platform, validated: &[Value]) {
+    let Some(lake) = Lake::read(test, &platform.lake(), &[]) else { return };
+    let documents = lake.documents();
+    eprintln!("{test}: {} validated, {} rows", validated.len(), documents.len());
+    assert!(documents.keys().copied().eq(ids(validated)), "the lake and validated differ");
+    assert_eq!(lake.errors(), vec![]);
+}
+
+fn missing(acknowledged: &Acknowledged, there: &BTreeSet<&str>) -> usize {
+    acknowledged.ids.iter().filter(|id| !there.contains(id.as_str())).count()
+}
+
+fn ids(messages: &[Value]) -> BTreeSet<&str> {
+    messages.iter().map(|message| field(message, "documentId")).collect()
 }

@@ -6,7 +6,7 @@
 //! From outside, `TIDEMILL_CRASH_AT=NAME[:NTH]` kills the process when it comes to the point for the nth time, as `kill -9` does,
 //! and `TIDEMILL_SAFEGUARD_OFF=NAME,...` takes safeguards away. Within a process `faults::at_crash_point` and `faults::without` do.
 
-/// Every crash point. A test holds that the crash runs come to each of them.
+/// Every crash point. The crash runs come to each of them, and `tests/tests/spool.rs` to what they do not meet.
 pub const CRASH_POINTS: &[CrashPoint] = &[
     point("step-before-commit", Where::Everywhere, "everything of a step is handed to the bus, and it is not committed"),
     point("step-after-commit", Where::Everywhere, "a step is committed, and nobody was told"),
@@ -61,7 +61,7 @@ pub enum Where {
     Everywhere,
     /// Those on the embedded log.
     Embedded,
-    /// None that only takes pings in: the point has a test of its own, beside the code.
+    /// None whose bus is there all the time: `tests/tests/spool.rs` cuts there.
     Elsewhere,
 }
 
