@@ -40,6 +40,8 @@ pub struct Corpus {
     pub bodies: Vec<Bytes>,
     /// The schemas.
     pub registry: Arc<Registry>,
+    /// The folder that they were read from.
+    pub schemas: PathBuf,
     /// The schema that the valid ones have.
     pub schema: Arc<Schema>,
 }
@@ -54,6 +56,12 @@ impl Corpus {
             Some(folder) => main_pings("main-pings", messages_of(&folder.join("main_pings.raw.gz.hpb"))?),
             None => own_pings("own-usage-pings", own::messages(PINGS)?),
         }
+    }
+
+    /// Pings of the project's own, as few as a test needs.
+    #[cfg(test)]
+    pub fn own(count: usize) -> anyhow::Result<Self> {
+        own_pings("own-usage-pings", own::messages(count)?)
     }
 
     /// Main pings of which one in ten is faulty, and what each is: `ok`, `duplicate`, or its fault.
@@ -75,7 +83,7 @@ impl Corpus {
     pub fn only(&self, name: &'static str, keep: impl Fn(usize) -> bool) -> Self {
         let values = self.batches.iter().flat_map(FetchedBatch::iter).map(|(_, record)| record.value.to_vec());
         let kept: Vec<_> = values.enumerate().filter(|(number, _)| keep(*number)).map(|(_, value)| value).collect();
-        Self::new(name, &kept, Arc::clone(&self.registry), Arc::clone(&self.schema))
+        Self::new(name, &kept, (self.schemas.clone(), Arc::clone(&self.registry)), Arc::clone(&self.schema))
     }
 
     /// How many messages there are.
@@ -83,10 +91,10 @@ impl Corpus {
         self.bodies.len()
     }
 
-    fn new(name: &'static str, messages: &[Vec<u8>], registry: Arc<Registry>, schema: Arc<Schema>) -> Self {
+    fn new(name: &'static str, messages: &[Vec<u8>], (schemas, registry): (PathBuf, Arc<Registry>), schema: Arc<Schema>) -> Self {
         let batches = batches_of(messages);
         let bodies = batches.iter().flat_map(|batch| batch.iter().map(|(_, record)| body(&batch.bytes, record.value))).collect();
-        Self { name, batches, bodies, registry, schema }
+        Self { name, batches, bodies, registry, schemas, schema }
     }
 }
 
@@ -100,10 +108,10 @@ fn own_pings(name: &'static str, messages: Vec<Vec<u8>>) -> anyhow::Result<Corpu
 }
 
 fn load(name: &'static str, messages: &[Vec<u8>], schemas: PathBuf, schema: (&str, &str, u32)) -> anyhow::Result<Corpus> {
-    let (registry, _) = Registry::load(&[schemas])?;
+    let (registry, _) = Registry::load(std::slice::from_ref(&schemas))?;
     let (namespace, doctype, version) = schema;
     let schema = Arc::clone(registry.find(namespace, doctype, version).context("the corpus' schema is missing")?);
-    Ok(Corpus::new(name, messages, Arc::new(registry), schema))
+    Ok(Corpus::new(name, messages, (schemas, Arc::new(registry)), schema))
 }
 
 /// The folder of a generated corpus, made where it is missing; `None` without the generator.

@@ -65,6 +65,12 @@ impl Platform {
         self.folder.path()
     }
 
+    /// Ends it; its files stay until it is dropped.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Asks its API.
     ///
     /// # Errors
@@ -111,7 +117,6 @@ fn listening(stdout: impl Read + Send + 'static) -> Option<SocketAddr> {
 
 impl Drop for Platform {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

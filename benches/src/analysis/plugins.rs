@@ -22,21 +22,21 @@ const FETCH_BYTES: usize = 1 << 20;
 /// A plugin: its matcher, the texts it counts by and the numbers it sums.
 type Subscription = (&'static str, &'static [&'static str], &'static [&'static str]);
 
-/// Sixteen plugins, each with a matcher and columns of its own, as a team that watches an access log has them.
+/// Sixteen plugins, each with a matcher of its own and a set of columns that no other has, as a team that watches an access log has them.
 const PLUGINS: [Subscription; 16] = [
     ("Type == 'nginx.access'", &[], &["Fields[body_bytes_sent]"]),
     ("Type == 'nginx.access' && Fields[status] == 200", &["Fields[request]"], &[]),
     ("Logger == 'fxa-auth'", &["Hostname"], &[]),
     ("Type =~ '^nginx%.'", &["Type"], &["Fields[request_time]"]),
     ("Fields[status] < 400", &[], &["Fields[body_bytes_sent]", "Fields[request_time]"]),
-    ("Fields[request] =~ '/v1/'", &["Fields[request]"], &[]),
+    ("Fields[request] =~ '/v1/'", &["Fields[request]"], &["Fields[status]"]),
     ("Hostname != 'web-3.example.net'", &["Hostname"], &["Fields[status]"]),
     ("Fields[http_user_agent] =~ 'Firefox'", &["Fields[http_user_agent]"], &[]),
     ("Type != 'app.audit' && Severity <= 6", &["Type"], &[]),
     ("Fields[request_time] > 0.01", &[], &["Fields[request_time]"]),
-    ("Fields[body_bytes_sent] > 1000 && Fields[status] != 304", &[], &["Fields[body_bytes_sent]"]),
+    ("Fields[body_bytes_sent] > 1000 && Fields[status] != 304", &[], &["Fields[status]"]),
     ("Pid == 4242", &[], &["Fields[status]", "Severity"]),
-    ("TRUE", &["Type"], &[]),
+    ("TRUE", &["Logger"], &[]),
     ("Fields[remote_addr] =~ '^198%.51'", &["Hostname"], &["Fields[body_bytes_sent]"]),
     ("Fields[status] == 200 || Fields[status] == 304", &["Fields[request]"], &["Fields[request_time]"]),
     ("Type == 'nginx.access' && Fields[status] >= 200 && Logger == 'fxa-auth'", &["Fields[request]", "Hostname"], &[]),
@@ -82,4 +82,17 @@ fn plugins(table: &mut Table, name: &str, count: usize) -> anyhow::Result<()> {
 fn wanted((number, (matcher, texts, numbers)): (usize, &Subscription)) -> Wanted<'static> {
     let config = json!({"matcher": matcher, "texts": texts, "numbers": numbers}).to_string();
     Wanted { project: GUEST, name: format!("counter-{number}"), config }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_plugins_have_the_same_matcher_or_columns() {
+        let matchers: BTreeSet<_> = PLUGINS.iter().map(|(matcher, ..)| matcher).collect();
+        let columns: BTreeSet<BTreeSet<_>> = PLUGINS.iter().map(|(_, texts, numbers)| texts.iter().chain(*numbers).collect()).collect();
+        assert_eq!((matchers.len(), columns.len()), (PLUGINS.len(), PLUGINS.len()));
+    }
 }

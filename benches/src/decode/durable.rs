@@ -3,7 +3,7 @@
 use super::{
     TO_DURABLE,
     baseline::{Naive, ZSTD_LEVEL},
-    stage::{Digest, PARTITIONS, settings},
+    stage::{Digest, PARTITIONS, number_of, settings},
     verify,
 };
 use crate::{
@@ -26,9 +26,11 @@ use tidemill_bus::{
     Bus, BusError, Compression, Event, FetchedBatch, Member, RecordBuf, Start, Step, SystemClock, SystemFiles, TopicPartition, TopicSpec,
     embedded::{EmbeddedBus, EmbeddedOptions},
 };
-use tidemill_pipeline::decode::{DecodeSettings, Decoder, Fence, GROUP, StepLimits, Worker, WorkerParts};
+use tidemill_pipeline::decode::{DecodeSettings, Decoder, DedupeOptions, DuplicatesParts, Fence, GROUP, StepLimits, Worker, WorkerParts};
 
-/// A worker from the first raw record to the last durable step, against the usual crates and the same compression without a log.
+/// A worker from the first raw record to the last durable step, with the crash-loop fence and the dedupe filter as a host has them by
+/// default, against the usual crates and the same compression without a log and without memory. Each run has a new log, and so a
+/// filter that knows no id: nothing is a duplicate.
 pub fn to_durable(table: &mut Table) -> anyhow::Result<()> {
     let corpus = Corpus::pings()?;
     let checked = verify::against_slow_path(&corpus, &verify::all_valid(corpus.len()))?;
@@ -36,7 +38,7 @@ pub fn to_durable(table: &mut Table) -> anyhow::Result<()> {
     let mut naive = Naive::new(&corpus.schema);
     let mut decode = || {
         let (time, digest) = decode(&corpus, &settings)?;
-        ensure!(digest == checked, "the log has other records than those that were compared with the slow path");
+        ensure!(digest == checked.digest, "the log has other records than those that were compared with the slow path");
         Ok(time)
     };
     let [decode, naive] = interleave([&mut decode, &mut || naive.run_compressing(&corpus.bodies)])?;
@@ -60,8 +62,7 @@ fn decode(corpus: &Corpus, settings: &DecodeSettings) -> anyhow::Result<(Duratio
         limits: StepLimits::default(),
         clock: Arc::new(SystemClock::default()),
         fence: Some((Arc::new(fence), note)),
-        // As the baseline, which remembers nothing.
-        duplicates: None,
+        duplicates: Some(DuplicatesParts::new(&DedupeOptions::default(), &bus, (settings.generation, settings.epoch))?),
     });
     let began = Instant::now();
     worker.run(&stop);
@@ -139,16 +140,34 @@ fn publish(bus: &EmbeddedBus, partitions: u32, batches: &[FetchedBatch]) -> anyh
     Ok(())
 }
 
+/// The sum of the [numbers](number_of) of all records that the log of a data folder has behind the stage.
+///
+/// # Errors
+/// The log cannot be read.
+pub fn records_of(data: &Path) -> anyhow::Result<u64> {
+    let mut sum = 0_u64;
+    each_batch(&open(data, PARTITIONS)?, |from, batch| {
+        sum = batch.iter().fold(sum, |sum, (_, record)| sum.wrapping_add(number_of(from, &record)));
+    })?;
+    Ok(sum)
+}
+
 fn digest(bus: &EmbeddedBus) -> anyhow::Result<u64> {
     let mut digest = Digest::default();
+    each_batch(bus, |from, batch| digest.add(from, &batch.bytes))?;
+    Ok(digest.finish())
+}
+
+/// Each batch of what the stage wrote, by partition.
+fn each_batch(bus: &EmbeddedBus, mut act: impl FnMut(&TopicPartition, &FetchedBatch)) -> anyhow::Result<()> {
     for topic in ["validated", "errors"] {
         for partition in 0..PARTITIONS {
             let from = TopicPartition { topic: topic.into(), partition };
             let mut reader = bus.reader(&from, Start::Beginning)?;
             while let Some(batch) = reader.poll(Duration::ZERO)? {
-                digest.add(&from, &batch.bytes);
+                act(&from, &batch);
             }
         }
     }
-    Ok(digest.finish())
+    Ok(())
 }

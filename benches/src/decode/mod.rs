@@ -3,6 +3,7 @@
 mod baseline;
 mod cores;
 mod durable;
+mod slow;
 mod stage;
 mod validated;
 mod verify;
@@ -14,28 +15,25 @@ use crate::{
 };
 use anyhow::ensure;
 use baseline::{Naive, Sonic, Tape};
+use std::time::Duration;
 
 pub use cores::two_cores;
-pub use durable::{fill_raw, to_durable};
+pub use durable::{fill_raw, records_of, to_durable};
 pub use stage::Stage;
 pub use validated::validated;
+pub use verify::{against_slow_path, all_valid};
 
 pub const MAIN_PING: &str = "decode/main-ping";
 pub const DIRTY: &str = "decode/dirty";
 pub const TO_DURABLE: &str = "decode/to-durable";
 pub const TWO_CORES: &str = "decode/two-cores";
 
-/// The whole stage against parsing alone (`bound`) and against the usual crates without extraction (`naive`).
+/// The whole stage against parsing alone (`bound`) and against the usual crates without extraction (`naive`); without a worker, and so
+/// without its dedupe filter, which [`to_durable`] has.
 pub fn main_ping(table: &mut Table) -> anyhow::Result<()> {
     let corpus = Corpus::pings()?;
-    let checked = verify::against_slow_path(&corpus, &verify::all_valid(corpus.len()))?;
-    let mut stage = Stage::new(&corpus.registry)?;
+    let mut decode = checked_runs(&corpus, &verify::all_valid(corpus.len()))?;
     let (mut naive, mut tape, mut sonic) = (Naive::new(&corpus.schema), Tape::default(), Sonic::default());
-    let mut decode = || {
-        let run = stage.run(&corpus.batches)?;
-        ensure!(run.digest == checked, "a run has other outputs than the one that was compared with the slow path");
-        Ok(run.time)
-    };
     let bodies = &corpus.bodies;
     let [decode, naive, tape, sonic] =
         interleave([&mut decode, &mut || naive.run(bodies), &mut || tape.run(bodies), &mut || sonic.run(bodies)])?;
@@ -53,14 +51,20 @@ pub fn dirty(table: &mut Table) -> anyhow::Result<()> {
     let (corpus, expected) = Corpus::dirty()?;
     let is_clean = |number: usize| matches!(expected[number].as_str(), "ok" | "duplicate");
     let clean = corpus.only("main-pings-clean", is_clean);
-    let checked = verify::against_slow_path(&corpus, &expected)?;
-    let (mut stage, mut clean_stage) = (Stage::new(&corpus.registry)?, Stage::new(&corpus.registry)?);
-    let mut decode = || {
-        let run = stage.run(&corpus.batches)?;
-        ensure!(run.digest == checked, "a run has other outputs than the one that was compared with the slow path");
-        Ok(run.time)
-    };
-    let [dirty_s, clean_s] = interleave([&mut decode, &mut || Ok(clean_stage.run(&clean.batches)?.time)])?;
+    let mut dirty_run = checked_runs(&corpus, &expected)?;
+    let mut clean_run = checked_runs(&clean, &verify::all_valid(clean.len()))?;
+    let [dirty_s, clean_s] = interleave([&mut dirty_run, &mut clean_run])?;
     let (value, clean) = (dirty_s / corpus.len() as f64 * 1e6, clean_s / clean.len() as f64 * 1e6);
     table.add(&Row { name: DIRTY, value, unit: "us", baseline: Some(("clean", clean)), n: corpus.len(), corpus: corpus.name })
+}
+
+/// Runs of a stage of its own over a corpus, each with the outputs that were compared with the slow path before the first.
+fn checked_runs<'c>(corpus: &'c Corpus, expected: &[String]) -> anyhow::Result<impl FnMut() -> anyhow::Result<Duration> + use<'c>> {
+    let checked = verify::against_slow_path(corpus, expected)?;
+    let mut stage = Stage::new(&corpus.registry)?;
+    Ok(move || {
+        let run = stage.run(&corpus.batches)?;
+        ensure!(run.digest == checked.digest, "a run has other outputs than the one that was compared with the slow path");
+        Ok(run.time)
+    })
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tidemill_bus::{FetchedBatch, Step, TopicPartition};
+use tidemill_bus::{FetchedBatch, RecordRef, Step, TopicPartition};
 use tidemill_pipeline::{
     decode::{DecodeLimits, DecodeSettings, DecodeTopics, Decoder, DecoderPlugin, StepLimits, VersionPointers},
     geo::CityDatabase,
@@ -104,6 +104,21 @@ impl Digest {
         }
         all.digest()
     }
+}
+
+/// A number for a record, wherever it came from: of its partition, time, key, headers and bytes, but `tm-src` and `tm-epoch`. The sum
+/// of those of many, which has no order, says what was made of messages that lay in other places and other logs.
+pub fn number_of(to: &TopicPartition, record: &RecordRef<'_>) -> u64 {
+    let mut hash = Xxh3::new();
+    let headers = record.headers().filter(|(name, _)| !matches!(*name, b"tm-src" | b"tm-epoch"));
+    let parts = headers.flat_map(|(name, value)| [name, value]).chain([to.topic.as_bytes(), record.key, record.value]);
+    for part in parts {
+        hash.update(&part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.update(&to.partition.to_le_bytes());
+    hash.update(&record.timestamp_ms.to_le_bytes());
+    hash.digest()
 }
 
 /// What the benches' decoders are made of.
