@@ -37,6 +37,7 @@ pub const SAFEGUARDS: &[&str] = &[
     "step-whole",
     "group-fence",
     "step-undo",
+    "dedupe-undo",
     "lake-sync",
     "lake-watermark",
     "outbox-position",

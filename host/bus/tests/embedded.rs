@@ -5,6 +5,8 @@ mod clock;
 mod conformance;
 #[path = "embedded/disk.rs"]
 mod disk;
+#[path = "embedded/errors.rs"]
+mod errors;
 #[path = "embedded/log.rs"]
 mod log;
 #[path = "embedded/members.rs"]
@@ -15,6 +17,8 @@ mod reclaim;
 mod recovery;
 #[path = "embedded/retention.rs"]
 mod retention;
+#[path = "embedded/told.rs"]
+mod told;
 
 use conformance::*;
 use std::{sync::Arc, time::Duration};

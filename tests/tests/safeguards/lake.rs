@@ -153,8 +153,9 @@ fn check_killed(dead: &FaultFiles) -> Verdict {
 pub fn disk_errors() -> Verdict {
     let files = FaultFiles::default();
     let world = World::open(&files)?;
-    let all = [Operation::Open, Operation::Read, Operation::Write, Operation::Sync, Operation::SyncDir, Operation::Rename];
-    for (round, operation) in (0..).zip(all) {
+    let mut met = vec![];
+    for (round, operation) in (0..).zip(Operation::ALL) {
+        let before = files.failed();
         world.publish(2 * round * ROUND);
         becomes(Duration::from_millis(300), || world.is_done());
         files.fail(operation, "ping_v1", 2);
@@ -163,6 +164,13 @@ pub fn disk_errors() -> Verdict {
             return Err(format!("after {operation:?} failed the lake does not go on: {:?}", world.lake.progress()));
         }
         files.heal();
+        if files.failed() > before {
+            met.push(operation);
+        }
+    }
+    let always = [Operation::Open, Operation::Write, Operation::Sync, Operation::SyncDir, Operation::Rename, Operation::Remove];
+    if let Some(operation) = always.iter().find(|operation| !met.contains(operation)) {
+        return Err(format!("{operation:?} was not asked for"));
     }
     let cut = files.power_cut(PowerCut::LosesUnsynced);
     world.stop();

@@ -3,6 +3,7 @@
 //!
 //! Safeguards are switched for the whole process, so everything here is one test after another.
 
+mod decode;
 mod delivery;
 mod lake;
 mod log;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What is wrong, as a sentence.
 type Verdict = Result<(), String>;
 
-/// A check's name, which is its safeguard's, and what it does.
+/// A check's name, which is its safeguard's, and what it does. A safeguard that several stages have, has a check for each.
 type Check = (&'static str, fn() -> Verdict);
 
 const CHECKS: &[Check] = &[
@@ -35,6 +36,8 @@ const CHECKS: &[Check] = &[
     ("step-whole", step::a_step_is_there_or_not),
     ("group-fence", step::a_zombie_commits_nothing),
     ("step-undo", step::a_failed_step_leaves_nothing_behind),
+    ("step-undo", decode::a_failed_step_is_decoded_again),
+    ("dedupe-undo", decode::a_failed_step_is_decoded_again),
     ("lake-sync", lake::rows_survive_a_power_cut),
     ("lake-watermark", lake::rows_are_there_once),
     ("outbox-position", delivery::deliveries_are_made_after_a_crash),
@@ -46,7 +49,8 @@ static ALONE: Mutex<()> = Mutex::new(());
 #[test]
 fn every_safeguard_is_needed() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+    let mut names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+    names.dedup();
     assert_eq!(names, SAFEGUARDS, "each has its check");
     for (name, check) in CHECKS {
         assert_eq!(check(), Ok(()), "with {name}");

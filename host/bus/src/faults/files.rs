@@ -56,13 +56,48 @@ pub enum Operation {
     Rename,
     /// Removing.
     Remove,
+    /// Cutting or growing a file.
+    SetLen,
+    /// Giving a file's room back.
+    Punch,
+    /// Asking for a file's length, or what there is to know of a name.
+    Metadata,
+    /// Listing a folder.
+    List,
+    /// Making folders.
+    CreateDir,
+    /// Locking.
+    Lock,
+    /// Asking for the free room.
+    FreeBytes,
 }
 
-/// So many operations on files whose path has this in it fail with `EIO`.
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::Open,
+        Self::Read,
+        Self::Write,
+        Self::Sync,
+        Self::SyncDir,
+        Self::Rename,
+        Self::Remove,
+        Self::SetLen,
+        Self::Punch,
+        Self::Metadata,
+        Self::List,
+        Self::CreateDir,
+        Self::Lock,
+        Self::FreeBytes,
+    ];
+}
+
+/// After some that work, so many operations on files whose path has this in it fail with `EIO`.
 #[derive(Debug)]
 struct Fault {
     operation: Operation,
     part: String,
+    working: u32,
     left: u32,
 }
 
@@ -82,6 +117,7 @@ struct World {
     lying_syncs: bool,
     syncs: u64,
     opened: u64,
+    failed: u64,
 }
 
 impl Default for World {
@@ -97,6 +133,7 @@ impl Default for World {
             lying_syncs: false,
             syncs: 0,
             opened: 0,
+            failed: 0,
         }
     }
 }
@@ -107,8 +144,13 @@ impl World {
         let path = path.to_string_lossy();
         let is_meant = |fault: &&mut Fault| fault.left > 0 && fault.operation == operation && path.contains(&fault.part);
         match self.faults.iter_mut().find(is_meant) {
+            Some(fault) if fault.working > 0 => {
+                fault.working -= 1;
+                Ok(())
+            }
             Some(fault) => {
                 fault.left -= 1;
+                self.failed += 1;
                 Err(io::Error::other("input/output error"))
             }
             None => Ok(()),
@@ -177,7 +219,17 @@ impl FaultFiles {
 
     /// The next so many operations on files whose path has this in it fail with `EIO`.
     pub fn fail(&self, operation: Operation, path_part: &str, count: u32) {
-        self.world.lock().faults.push(Fault { operation, part: path_part.to_owned(), left: count });
+        self.fail_after(0, operation, path_part, count);
+    }
+
+    /// The same, after so many that work.
+    pub fn fail_after(&self, working: u32, operation: Operation, path_part: &str, count: u32) {
+        self.world.lock().faults.push(Fault { operation, part: path_part.to_owned(), working, left: count });
+    }
+
+    /// How many operations were made to fail.
+    pub fn failed(&self) -> u64 {
+        self.world.lock().failed
     }
 
     /// Nothing fails any more.
@@ -281,16 +333,19 @@ impl File for FaultFile {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
+        self.world.lock().check(Operation::SetLen, &self.path)?;
         self.data.lock().set_len(length);
         Ok(())
     }
 
     fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.world.lock().check(Operation::Punch, &self.path)?;
         self.data.lock().write(&vec![0; length as usize], offset);
         Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {
+        self.world.lock().check(Operation::Metadata, &self.path)?;
         Ok(self.data.lock().seen.len() as u64)
     }
 }
@@ -325,12 +380,15 @@ impl Files for FaultFiles {
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         let folders = path.ancestors().filter(|folder| folder.parent().is_some()).map(Path::to_owned);
-        self.world.lock().folders.extend(folders);
+        let mut world = self.world.lock();
+        world.check(Operation::CreateDir, path)?;
+        world.folders.extend(folders);
         Ok(())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
-        let world = self.world.lock();
+        let mut world = self.world.lock();
+        world.check(Operation::List, path)?;
         let all: BTreeSet<&PathBuf> = world.names.keys().chain(&world.folders).collect();
         Ok(all.into_iter().filter(|name| name.parent() == Some(path)).cloned().collect())
     }
@@ -355,7 +413,8 @@ impl Files for FaultFiles {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        let world = self.world.lock();
+        let mut world = self.world.lock();
+        world.check(Operation::Metadata, path)?;
         if let Some(data) = world.names.get(path) {
             let data = data.lock();
             return Ok(Metadata { is_folder: false, length: data.seen.len() as u64, modified: data.modified });
@@ -383,14 +442,19 @@ impl Files for FaultFiles {
         Ok(())
     }
 
-    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        Ok(self.world.lock().free_bytes)
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let mut world = self.world.lock();
+        world.check(Operation::FreeBytes, path)?;
+        Ok(world.free_bytes)
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn FileLock>> {
-        if !self.world.lock().locked.insert(path.to_owned()) {
+        let mut world = self.world.lock();
+        world.check(Operation::Lock, path)?;
+        if !world.locked.insert(path.to_owned()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
+        drop(world);
         Ok(Box::new(FaultLock { path: path.to_owned(), world: Arc::clone(&self.world) }))
     }
 }

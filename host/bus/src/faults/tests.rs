@@ -56,7 +56,7 @@ fn every_operation_fails_when_told_and_where_told() {
     let (files, b, c) = (FaultFiles::default(), Path::new("/a/b"), Path::new("/a/c"));
     let file = files.open(b, true).expect("opened");
     file.write_all_at(b"x", 0).expect("written");
-    let tries: [(Operation, &dyn Fn() -> io::Result<()>); 7] = [
+    let tries: [(Operation, &dyn Fn() -> io::Result<()>); 14] = [
         (Operation::Open, &|| files.open(b, false).map(drop)),
         (Operation::Read, &|| file.read_exact_at(&mut [0], 0)),
         (Operation::Write, &|| file.write_all_at(b"x", 0)),
@@ -64,14 +64,25 @@ fn every_operation_fails_when_told_and_where_told() {
         (Operation::SyncDir, &|| files.sync_dir(Path::new("/a"))),
         (Operation::Rename, &|| files.link(b, c)),
         (Operation::Remove, &|| files.remove(c)),
+        (Operation::SetLen, &|| file.set_len(1)),
+        (Operation::Punch, &|| file.punch(0, 1)),
+        (Operation::Metadata, &|| files.metadata(b).map(drop)),
+        (Operation::List, &|| files.list(Path::new("/a")).map(drop)),
+        (Operation::CreateDir, &|| files.create_dir_all(Path::new("/a/d"))),
+        (Operation::Lock, &|| files.lock(c).map(drop)),
+        (Operation::FreeBytes, &|| files.free_bytes(b).map(drop)),
     ];
+    assert_eq!(tries.map(|(operation, _)| operation), Operation::ALL);
     for (operation, run) in tries {
         files.fail(operation, "elsewhere", 1);
         files.fail(operation, "", 1);
         assert_eq!(run().expect_err("it fails").to_string(), "input/output error", "{operation:?}");
         run().unwrap_or_else(|error| panic!("{operation:?} fails once: {error}"));
     }
-    files.fail(Operation::Write, "", 9);
+    assert_eq!(files.failed(), 14);
+    files.fail_after(1, Operation::Write, "", 9);
+    file.write_all_at(b"x", 0).expect("the first is well");
+    file.write_all_at(b"x", 0).expect_err("the second is not");
     files.heal();
     file.write_all_at(b"x", 0).expect("written");
 }

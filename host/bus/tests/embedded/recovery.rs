@@ -1,6 +1,6 @@
 //! What is found after a crash.
 
-use super::log::*;
+use super::{log::*, told};
 use crate::conformance::*;
 use std::{
     collections::BTreeSet,
@@ -169,6 +169,32 @@ fn damage_found_by_a_reader_is_stepped_over() {
     let mut member = Consumer::joined(&bus, "work", &["in"]);
     member.until_seen(2);
     assert_eq!(values(&member.seen), ["first", "third"]);
+}
+
+#[test]
+fn damage_in_a_closed_segment_is_told_with_its_place_by_the_reader_that_meets_it() {
+    told::listen();
+    let (files, folder) = (FaultFiles::default(), "/damaged-while-open");
+    let options = EmbeddedOptions { segment_bytes: 2_000, ..EmbeddedOptions::new(folder) };
+    let bus = EmbeddedBus::open_with(options, Arc::new(files.clone()), clock()).expect("opened");
+    in_and_out(&bus, 1);
+    let sent: Vec<String> = (0..20).map(|n| format!("record {n} {}", "x".repeat(300))).collect();
+    sent.iter().for_each(|value| publish_values(&bus, "in", 0, &[value]));
+    assert!(logs(&files).len() > 4, "most segments are closed");
+    let holds = |path: &std::path::PathBuf| content(&files, path).windows(9).position(|bytes| bytes == b"record 9 ");
+    let (path, position) = logs(&files).into_iter().find_map(|path| holds(&path).map(|at| (path, at))).expect("it is there");
+    assert_ne!(Some(&path), logs(&files).last());
+    files.flip(&path, position);
+    let rest: Vec<String> = sent.iter().filter(|value| !value.starts_with("record 9 ")).cloned().collect();
+    assert_eq!((found_values(&bus, "in", 0), found_values(&bus, "in", 0)), (rest.clone(), rest), "the others are there");
+    let lines = told::told(&[folder, "these bytes are stepped over"]);
+    let [line] = &lines[..] else { panic!("told once, not {lines:?}") };
+    let number = |name: &str| line.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse::<usize>().ok()).expect("a number");
+    let bytes = number("position=")..number("position=") + number("length=");
+    assert!(
+        line.contains(&format!("file={} ", path.display())) && bytes.contains(&position) && bytes.len() < 700,
+        "{line}, not {position}"
+    );
 }
 
 #[test]

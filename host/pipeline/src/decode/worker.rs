@@ -414,7 +414,9 @@ impl Worker {
     }
 
     fn start_again(&mut self) {
-        self.parts.decoder.duplicates().undo();
+        if safeguard("dedupe-undo") {
+            self.parts.decoder.duplicates().undo();
+        }
         self.step = Step::default();
         self.step_began = None;
         for (partition, owned) in &mut self.owned {

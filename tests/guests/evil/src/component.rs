@@ -15,11 +15,12 @@ use tidemill_guest::config::Config;
 struct Evil {
     evil: String,
     every: i64,
+    turns: u32,
     count: u64,
 }
 
-/// Turns of a loop for each row.
-const BURN: u32 = 20_000;
+/// Turns of a loop for each row, where the configuration does not say.
+const BURN: i64 = 20_000;
 
 thread_local! {
     static EVIL: RefCell<Evil> = RefCell::default();
@@ -35,10 +36,11 @@ impl analysis::Guest for Component {
         let text = |key: &str, default: &str| config.text(key).map(|text| text.unwrap_or(default).to_owned()).map_err(refused);
         let (evil, matcher, path) = (text("evil", "none")?, text("matcher", "Type == 'validated'")?, text("column", "/n")?);
         let every = config.int("every").map_err(refused)?.unwrap_or(1).max(1);
+        let turns = config.int("turns").map_err(refused)?.unwrap_or(BURN) as u32;
         if evil == "open" {
             panic!("evil at open");
         }
-        EVIL.with_borrow_mut(|state| *state = Evil { evil, every, count: 0 });
+        EVIL.with_borrow_mut(|state| *state = Evil { evil, every, turns, count: 0 });
         let column = ColumnRequest { path, kind: Kind::Int64, shape: Shape::One, required: false };
         Ok(Subscription { matcher, columns: vec![column], scope: Scope::Partition, tick_ms: 0 })
     }
@@ -47,7 +49,7 @@ impl analysis::Guest for Component {
         EVIL.with_borrow_mut(|state| {
             let acts = state.acts_on(&input);
             if acts {
-                act(&state.evil, input.rows);
+                state.act(input.rows);
             }
             state.count += u64::from(input.rows);
             let count = Payload { name: "count".into(), media_type: "text/plain".into(), data: state.count.to_string().into() };
@@ -86,15 +88,21 @@ impl Evil {
         };
         self.every == 1 || (0..rows).any(is_chosen)
     }
+
+    fn act(&self, rows: u32) {
+        match self.evil.as_str() {
+            // Not evil, only dear.
+            "burn" => (0..u64::from(rows) * u64::from(self.turns)).for_each(|turn| {
+                black_box(turn);
+            }),
+            evil => act(evil),
+        }
+    }
 }
 
 /// Evil that does not wait for the answer.
-fn act(evil: &str, rows: u32) {
+fn act(evil: &str) {
     match evil {
-        // Not evil, only dear: about a hundred times what a row of a usual plugin costs.
-        "burn" => (0..rows * BURN).for_each(|turn| {
-            black_box(turn);
-        }),
         "spin" => loop {
             black_box(0);
         },
