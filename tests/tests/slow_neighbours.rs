@@ -18,14 +18,10 @@ use tidemill_tests::{BusSetup, HttpSink, Lake, Ping, Platform, Setup, component,
 
 /// Pings before the lake fails.
 const BEFORE: u64 = 500;
-/// Large ones while it fails and an endpoint hangs, which are nothing to the burner: 768 MB in `validated`, and in the outbox.
-const LARGE: u64 = 24_000;
-const LARGE_BYTES: usize = 32_000;
-/// Then those that the burner wants too, more than may wait before it: 48 MB. Small ones: while a plugin has work left, its worker
-/// reads 1 MiB for all others in 50 ms.
-const DEAR: u64 = 12_000;
-const DEAR_BYTES: usize = 4_000;
-const ALL: u64 = BEFORE + LARGE + DEAR;
+/// And while it fails and an endpoint hangs: 768 MB in `validated`, and in the outbox.
+const DURING: u64 = 24_000;
+const PING_BYTES: usize = 32_000;
+const ALL: u64 = BEFORE + DURING;
 /// And those after a restart.
 const MORE: u64 = 100;
 /// Pings whose rate is measured without slow neighbours.
@@ -47,7 +43,7 @@ const VOLUME: &str = "/api/v1/plugins/doctype-monitor/graphs/test%2Fping%20volum
 /// Nothing that is waited for takes so long.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// 200 MB with such pings where all is well, and the bounds of what is slow: 403 MB of rows that the lake holds, 34 MB before the
-/// burner. Holding all the large ones is more.
+/// burner. Holding all pings is more.
 const MEMORY_MB_MAX: u64 = 700;
 
 /// Accepts connections, reads what comes, and never says a word. Its threads end with the process.
@@ -75,21 +71,16 @@ fn slow_neighbours() {
     let alone = rate_alone(test, pit);
     let mut platform = Platform::start(&setup);
     let mut ids = BTreeSet::new();
-    let before = Load { numbers: 0..BEFORE, bytes: LARGE_BYTES, is_dear: false };
-    let large = Load { numbers: BEFORE..BEFORE + LARGE, ..before.clone() };
-    let dear = Load { numbers: BEFORE + LARGE..ALL, bytes: DEAR_BYTES, is_dear: true };
-    rate(&platform, &before, &mut ids, || {});
+    rate(&platform, 0..BEFORE, &mut ids, || {});
     let lake = folder.path().join("lake");
     wait_for_rows(&platform, BEFORE);
 
     break_lake(&lake);
     let mut memory = vec![platform.memory_mb()];
-    let mut look = || memory.push(platform.memory_mb());
-    let beside = rate(&platform, &large, &mut ids, &mut look);
+    let beside = rate(&platform, BEFORE..ALL, &mut ids, || memory.push(platform.memory_mb()));
     eprintln!("posted, decoded and counted: {beside:.0} pings/s beside slow neighbours, {alone:.0}/s without: {:.2}", beside / alone);
-    eprintln!("with the burner at work {:.0} small ones/s", rate(&platform, &dear, &mut ids, &mut look));
     check_others(&platform, &sink, &ids);
-    look();
+    memory.push(platform.memory_mb());
     check_behind(&platform);
     check_memory(&memory);
 
@@ -102,20 +93,11 @@ fn slow_neighbours() {
     assert_eq!(found.documents().into_keys().map(str::to_owned).collect::<BTreeSet<_>>(), ids, "each is a row, once");
 }
 
-/// Pings to post.
-#[derive(Clone)]
-struct Load {
-    numbers: Range<u64>,
-    bytes: usize,
-    /// Whether the burner wants them.
-    is_dear: bool,
-}
-
-/// Posts them, part by part with a look between. Pings a second until the monitor has counted all.
-fn rate(platform: &Platform, load: &Load, ids: &mut BTreeSet<String>, mut look: impl FnMut()) -> f64 {
-    let (Range { start, end }, mut took) = (load.numbers.clone(), Duration::ZERO);
+/// Posts pings of these numbers, part by part with a look between. Pings a second until the monitor has counted all.
+fn rate(platform: &Platform, numbers: Range<u64>, ids: &mut BTreeSet<String>, mut look: impl FnMut()) -> f64 {
+    let (Range { start, end }, mut took) = (numbers, Duration::ZERO);
     for first in (start..end).step_by(LOOK as usize) {
-        let some = Load { numbers: first..end.min(first + LOOK), ..load.clone() }.pings();
+        let some: Vec<Ping> = (first..end.min(first + LOOK)).map(make).collect();
         let began = Instant::now();
         let statuses = post_all(platform.address(), &some, CONNECTIONS);
         took += began.elapsed();
@@ -135,10 +117,9 @@ fn rate_alone(test: &str, pit: SocketAddr) -> f64 {
     let mut setup = setup(test, folder.path(), &sink, pit).expect("it was made before");
     setup.plugins.retain(|plugin| plugin["name"] != "burner" && plugin["name"] != "hanging");
     let mut platform = Platform::start(&setup);
-    let before = Load { numbers: 0..BEFORE, bytes: LARGE_BYTES, is_dear: false };
-    rate(&platform, &before, &mut ids, || {});
+    rate(&platform, 0..BEFORE, &mut ids, || {});
     wait_for_rows(&platform, BEFORE);
-    let rate = rate(&platform, &Load { numbers: BEFORE..BEFORE + ALONE, ..before }, &mut ids, || {});
+    let rate = rate(&platform, BEFORE..BEFORE + ALONE, &mut ids, || {});
     assert_eq!(platform.terminate().code, Some(0));
     rate
 }
@@ -149,16 +130,10 @@ fn noise() -> &'static str {
     NOISE.get_or_init(|| (0..4_000_000 / 32).map(|_| tidemill_tests::new_id().replace('-', "")).collect())
 }
 
-impl Load {
-    fn pings(&self) -> Vec<Ping> {
-        let make = |number: u64| {
-            let from = number as usize * 4_001 % (noise().len() - self.bytes);
-            let body = json!({"n": number, "pad": noise()[from..from + self.bytes]}).to_string();
-            let ping = Ping::new(|id| format!("/submit/test/ping/1/{id}"), body.as_bytes());
-            if self.is_dear { ping.with("DNT", "1") } else { ping }
-        };
-        self.numbers.clone().map(make).collect()
-    }
+fn make(number: u64) -> Ping {
+    let from = number as usize * 4_001 % (noise().len() - PING_BYTES);
+    let body = json!({"n": number, "pad": noise()[from..from + PING_BYTES]}).to_string();
+    Ping::new(|id| format!("/submit/test/ping/1/{id}"), body.as_bytes())
 }
 
 fn setup(test: &str, folder: &Path, sink: &HttpSink, pit: SocketAddr) -> Option<Setup> {
@@ -170,7 +145,7 @@ fn setup(test: &str, folder: &Path, sink: &HttpSink, pit: SocketAddr) -> Option<
     let http = component(test, "http-json")?;
     let output = |url: String, columns: &[&str]| json!({"url": url, "fields": ["documentId"], "columns": columns});
     let monitor = json!({"rows": 1200, "seconds_per_row": 1, "inactive_rows": 600});
-    let burn = json!({"evil": "burn", "turns": TURNS, "matcher": "Fields[DNT] == '1'"});
+    let burn = json!({"evil": "burn", "turns": TURNS});
     setup.plugins = vec![
         plugin("burner", &component(test, "evil")?, burn, &[]),
         plugin("doctype-monitor", &component(test, "doctype-monitor")?, monitor, &[]),
@@ -230,7 +205,7 @@ fn check_behind(platform: &Platform) {
 /// Of what came by while they were slow nobody held more than a part, at any look.
 fn check_memory(looks: &[u64]) {
     eprintln!("MB of memory: {looks:?}");
-    let came_mb = LARGE * LARGE_BYTES as u64 / 1_000_000;
+    let came_mb = DURING * PING_BYTES as u64 / 1_000_000;
     assert!(looks.len() > 10 && looks[0] + came_mb > MEMORY_MB_MAX + 100, "{looks:?}: too few looks, or {came_mb} MB are too little");
     assert!(looks.iter().all(|mb| *mb <= MEMORY_MB_MAX), "{looks:?} MB, while {came_mb} MB came by");
 }
@@ -242,12 +217,12 @@ fn check_burner(platform: &mut Platform, setup: &Setup, ids: &mut BTreeSet<Strin
     burner["config"]["turns"] = json!(1);
     platform.set_up(&cheap);
     platform.restart();
-    rate(platform, &Load { numbers: ALL..ALL + MORE, bytes: DEAR_BYTES, is_dear: true }, ids, || {});
+    rate(platform, ALL..ALL + MORE, ids, || {});
     wait_for_rows(platform, ALL + MORE);
     let found = platform.wait_for("/api/v1/plugins/burner", PATIENCE, |burner| burner["lag"] == 0);
     let burner = found.unwrap_or_else(|last| panic!("the burner did not come to its end: {last}"));
     assert_eq!((&burner["rejected"], &burner["state"]), (&json!(0), &json!("live")), "{burner}");
-    assert_eq!(platform.api("/api/v1/plugins/burner/payloads/count"), json!(DEAR + MORE), "it counted each once");
+    assert_eq!(platform.api("/api/v1/plugins/burner/payloads/count"), json!(ALL + MORE), "it counted each once");
     assert_eq!(platform.terminate().code, Some(0));
 }
 

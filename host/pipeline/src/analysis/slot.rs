@@ -141,7 +141,7 @@ pub struct Slot {
     pub(super) rest_until: Option<Duration>,
     pub(super) rests: u32,
     /// Measured time that it may use; negative after an expensive call.
-    pub credit_ns: i64,
+    pub(super) credit_ns: i64,
     pub(super) raised_ms: BTreeMap<String, i64>,
     pub(super) numbering: [Numbering; 3],
     pub(super) metrics: BTreeMap<String, f64>,
@@ -326,6 +326,17 @@ impl Slot {
         if self.rows_since.is_some_and(|since| now.saturating_sub(since) >= BATCH_AGE_MAX) {
             self.cut();
         }
+    }
+
+    /// Gives it measured time for calls; it keeps no more than that.
+    pub fn grant(&mut self, time: Duration) {
+        let time = time.as_nanos() as i64;
+        self.credit_ns = (self.credit_ns + time).min(time);
+    }
+
+    /// Whether it has time left.
+    pub fn has_time(&self) -> bool {
+        self.credit_ns > 0
     }
 
     /// Whether a call can be made now.

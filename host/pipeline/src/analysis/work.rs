@@ -23,9 +23,10 @@ use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, RecordRef, Start,
 use tidemill_message::{FoundFields, MatchBlock, MatcherSet, Matches, MessageRef};
 use tidemill_runtime::{CallError, Kind};
 
-/// Measured time that a slot gets in a round; a call that took longer is paid back in the next ones.
+/// Measured time that a slot gets for each fetch of records, which takes some milliseconds itself: one that needs more falls behind,
+/// and the others go on. A call that took longer is paid back.
 const QUANTUM: Duration = Duration::from_millis(5);
-/// How long calls are made before the bus is looked at again.
+/// How long calls are made, of all slots, before the bus is looked at again.
 const ROUNDS_MAX: Duration = Duration::from_millis(50);
 /// How long the end of a step waits for calls.
 const FINISH_MAX: Duration = Duration::from_millis(200);
@@ -54,6 +55,17 @@ struct Partition {
     slots: Vec<Slot>,
 }
 
+/// How slots get time for their calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grant {
+    /// They have what is left of it.
+    Nothing,
+    /// A quantum: records wait to be read.
+    Once,
+    /// A quantum in each round: there is nothing else to do.
+    EachRound,
+}
+
 /// What a worker is made of.
 pub struct PluginsParts {
     /// The bus, for the readers of detached slots.
@@ -77,6 +89,8 @@ pub struct PluginsWork {
     places: Places,
     scratch: FillScratch,
     feeding: Feeding,
+    /// Records came since the last tick.
+    has_fed: bool,
     /// Where the next round begins: a budget that ends a round early is fair in the long run.
     turn: usize,
     /// How long the last batch took to be fed, with the calls that were made meanwhile: that much less is left for calls after it.
@@ -173,7 +187,7 @@ impl PluginsWork {
         // A delivery a batch costs more than what the cache saves.
         let is_output = parts.set.plugins.iter().any(|spec| spec.component.kind() == Kind::Output);
         let rows_max = if is_output { u32::MAX } else { (COLLECTED_ROWS / plugins).max(BATCH_ROWS_MIN) };
-        Self { parts, partitions, pool, matches, places, scratch, feeding, turn: 0, fed_for: Duration::ZERO, rows_max }
+        Self { parts, partitions, pool, matches, places, scratch, feeding, has_fed: false, turn: 0, fed_for: Duration::ZERO, rows_max }
     }
 
     /// Batches of partitions that are assigned from now on have at most so many rows: what plugins find does not depend on it.
@@ -185,16 +199,19 @@ impl PluginsWork {
         self.parts.clock.elapsed()
     }
 
-    /// Makes calls in turns until nothing is ready or the time is up.
-    fn make_calls(&mut self, budget: Duration, only_healthy: bool) {
+    /// Makes calls in turns until nothing is ready, those that are have no time left, or the time of all is up.
+    fn make_calls(&mut self, budget: Duration, only_healthy: bool, grant: Grant) {
         let Self { parts, partitions, pool, scratch, turn, .. } = self;
         let mut slots: Vec<_> = partitions.values_mut().flat_map(|partition| &mut partition.slots).collect();
         let mut context = Context { set: &parts.set, pool, outlets: &parts.outlets, clock: &*parts.clock, scratch };
         let (began, count) = (parts.clock.elapsed(), slots.len());
+        if grant == Grant::Once {
+            slots.iter_mut().for_each(|slot| slot.grant(QUANTUM));
+        }
         // Slots without work cost a look each: where there is no work at all there is no round.
         let is_wanted = |slot: &Slot, now| slot.is_ready(now) && !(only_healthy && slot.is_careful());
         loop {
-            let mut waits = false;
+            let mut goes_on = false;
             for _ in 0..count {
                 *turn = (*turn + 1) % count;
                 let now = parts.clock.elapsed();
@@ -206,13 +223,16 @@ impl PluginsWork {
                 if !is_wanted(slot, now) {
                     continue;
                 }
-                waits = true;
-                slot.credit_ns = (slot.credit_ns + QUANTUM.as_nanos() as i64).min(QUANTUM.as_nanos() as i64);
-                if slot.credit_ns > 0 {
+                if grant == Grant::EachRound {
+                    slot.grant(QUANTUM);
+                    goes_on = true;
+                }
+                if slot.has_time() {
                     slot.run_one(&mut context);
+                    goes_on = true;
                 }
             }
-            if !waits {
+            if !goes_on {
                 return;
             }
         }
@@ -307,7 +327,7 @@ impl PluginsWork {
         for fed in (0..batch.offsets.len()).step_by(BLOCK_ROWS_MAX) {
             let left = ROUNDS_MAX.saturating_sub(self.now().saturating_sub(began));
             if fed > 0 && !left.is_zero() {
-                self.make_calls(left, false);
+                self.make_calls(left, false, Grant::Nothing);
             }
             self.feed(batch, records.by_ref().take(BLOCK_ROWS_MAX), &mut reading, |_, slot| slot.joined);
         }
@@ -459,6 +479,7 @@ impl Work for PluginsWork {
             partition.slots.iter_mut().for_each(|slot| slot.look_joined(next));
             (partition.fed_at, partition.polls, partition.is_idle) = (now, 0, false);
         }
+        self.has_fed = true;
         self.feed_joined(batch);
         if let (Some(partition), Some(next)) = (self.partitions.get_mut(&batch.partition), batch.next_offset()) {
             partition.next = next;
@@ -470,7 +491,8 @@ impl Work for PluginsWork {
         self.look_at_clock();
         self.catch_up();
         let fed_for = std::mem::take(&mut self.fed_for);
-        self.make_calls(ROUNDS_MAX.saturating_sub(fed_for), false);
+        let grant = if std::mem::take(&mut self.has_fed) { Grant::Once } else { Grant::EachRound };
+        self.make_calls(ROUNDS_MAX.saturating_sub(fed_for), false, grant);
         self.held_bytes() > 0
             || self.wants_progress()
             || self.partitions.values().any(|partition| partition.slots.iter().any(Slot::wants_saving))
@@ -487,7 +509,7 @@ impl Work for PluginsWork {
 
     fn finish(&mut self, step: &mut Step) {
         self.partitions.values_mut().flat_map(|partition| &mut partition.slots).for_each(Slot::cut);
-        self.make_calls(FINISH_MAX, true);
+        self.make_calls(FINISH_MAX, true, Grant::Once);
         self.save_slots(step);
     }
 

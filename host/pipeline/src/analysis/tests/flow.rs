@@ -1,7 +1,11 @@
 //! Rows, steps, positions, ticks.
 
 use super::support::*;
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+use tidemill_bus::Clock;
 use tidemill_runtime::{self as runtime, Scope};
 
 #[test]
@@ -121,6 +125,34 @@ fn count(seen: &mut Seen<'_>) -> Result<(), runtime::CallErrorKind> {
     let time_s = (seen.time_ns / 1_000_000_000) as u32;
     seen.found.cells.push(runtime::GraphCell { graph: 0, column: 0, time_s, value: 1.0 });
     Ok(())
+}
+
+/// Of a turn in which records came a plugin has the worker for five milliseconds, whatever it has to do; and all of it when none come.
+#[test]
+fn a_slow_plugin_does_not_hold_up_the_reading() {
+    let house = House::new(1);
+    let clock = Arc::clone(&house.clock);
+    let slow = Scripted::new("slow", &house, move |_| {
+        clock.pass(20);
+        Ok(())
+    });
+    let neighbour = Scripted::new("neighbour", &house, echo);
+    let mut worker = house.analysis(&[&slow, &neighbour]);
+    worker.work().limit_rows(1);
+    worker.turn();
+    let begin = house.clock.elapsed();
+    for turn in 0..100 {
+        house.publish("validated", turn * 10..(turn + 1) * 10);
+        house.clock.pass(1);
+        worker.turn();
+    }
+    let took = house.clock.elapsed() - begin;
+    assert!(worker.commit());
+    assert_eq!(house.numbers("derived"), (0..1_000).collect::<Vec<_>>(), "the neighbour keeps up");
+    // 100 turns of 6 ms, a quantum for the end of each step, and one call that is not paid back; to work all off takes 20 s.
+    assert!(took < Duration::from_millis(800), "{took:?}");
+    house.drain(&mut worker);
+    assert_eq!(saved_state(&mut worker, "slow").0, 1_000);
 }
 
 #[test]
