@@ -81,7 +81,7 @@ pub const KEYS: &[Key] = &[
         "bus.embedded.retention_bytes",
         Kind::Integer(16_777_216),
         "17179869184",
-        "Above so many bytes the embedded log's oldest records go, whoever has not read them (16 GiB).",
+        "Above so many bytes, states not counted, the embedded log's oldest records go, whoever has not read them (16 GiB).",
     ),
     key(
         "bus.embedded.segment_bytes",

@@ -84,6 +84,11 @@ impl Catalog {
             .collect()
     }
 
+    /// What all checkpoints take.
+    pub(super) fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoints.values().flat_map(BTreeMap::values).map(|place| u64::from(place.length)).sum()
+    }
+
     pub(super) fn infos(&self) -> Vec<TopicInfo> {
         let info = |topic: &Topic| TopicInfo {
             name: Arc::clone(&topic.name),

@@ -21,11 +21,11 @@ pub struct EmbeddedOptions {
     pub group_bytes_max: usize,
     /// A segment whose newest entry is older is deleted. Default 7 days.
     pub retention_age: Duration,
-    /// The oldest segments beyond this many bytes in all are deleted. Default 16 GiB.
+    /// The oldest segments beyond this many bytes in all, checkpoints not counted, are deleted. Default 16 GiB.
     pub retention_bytes: u64,
     /// Groups whose unread records keep segments alive beyond age and bytes. Default none.
     pub declared_groups: Vec<DeclaredGroup>,
-    /// Up to this many bytes in all; then the slowest declared group is cut loose, loudly, and gets [`BusError::OutOfRange`].
+    /// Up to this many bytes in all, checkpoints not counted; then the slowest declared group is cut loose, loudly, and gets [`BusError::OutOfRange`].
     /// Default 64 GiB.
     pub pinned_bytes_max: u64,
     /// With so many bytes in all, publishing is refused with [`BusError::Full`] until old segments go: for a log that must neither

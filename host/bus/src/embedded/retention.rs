@@ -25,10 +25,13 @@ struct Pin {
 }
 
 impl Writer {
-    /// Deletes the oldest segments as the options say.
+    /// Deletes the oldest segments as the options say. Checkpoints are written anew, so they do not count: a log that holds hardly
+    /// anything else would be written anew again and again. Nor is what a pass wrote looked at in it.
     pub(super) fn retain(&mut self) {
-        while let Some(oldest) = self.sealed.front().copied() {
-            let total = self.log_bytes();
+        let checkpoints = self.shared.catalog.read().checkpoint_bytes();
+        for _ in 0..self.sealed.len() {
+            let Some(oldest) = self.sealed.front().copied() else { return };
+            let total = self.log_bytes().saturating_sub(checkpoints);
             if !is_over(&self.shared.options, &oldest, total, self.shared.now_ms()) {
                 return;
             }

@@ -96,6 +96,43 @@ fn old_segments_go_and_the_state_stays() {
     }
 }
 
+/// They are written anew before their segments go. Where they alone are more than the limit, that frees nothing, and must end.
+#[test]
+fn states_that_are_larger_than_the_limit_are_not_written_anew_for_ever() {
+    let (files, clock) = (FaultFiles::default(), clock());
+    let limits =
+        EmbeddedOptions { retention_bytes: 5 * SEGMENT_BYTES, pinned_bytes_max: 12 * SEGMENT_BYTES, ..EmbeddedOptions::new(FOLDER) };
+    let options = EmbeddedOptions { declared_groups: declared(), ..limits };
+    let bus = open_small(options, &files, &clock);
+    in_and_out(&bus, 1);
+    let mut member = Consumer::joined(&bus, "work", &["in"]);
+    for number in 0..12 {
+        let mut step = step_to("out", 0, &["kept"]);
+        step.checkpoints.push(Checkpoint { key: format!("state {number}").into(), bytes: Some(Bytes::from(vec![number; 8_000])) });
+        member.member.commit(step).expect("committed");
+    }
+    publish_kilobytes(&bus, 20);
+    let newest = || logs(&files).into_iter().max();
+    let look_around = || {
+        for _ in 0..3 {
+            clock.advance(Duration::from_secs(2));
+            std::thread::sleep(Duration::from_millis(1_100));
+        }
+    };
+    look_around();
+    let before = newest();
+    look_around();
+    assert_eq!(newest(), before, "a log that nobody writes to does not move");
+    assert_eq!(start(&bus), 0, "nor is the group cut loose");
+    member.until_seen(20);
+    commit(&mut member, 20, "twenty");
+    publish_kilobytes(&bus, 60);
+    until(&clock, "records go all the same", || start(&bus) > 20);
+    for number in 0..12 {
+        assert_eq!(member.checkpoint(&format!("state {number}")).as_deref(), Some(&[number; 8_000][..]));
+    }
+}
+
 #[test]
 fn a_declared_group_keeps_its_records_up_to_a_limit() {
     let (files, clock) = (FaultFiles::default(), clock());
