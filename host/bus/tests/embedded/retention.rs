@@ -108,7 +108,7 @@ fn states_that_are_larger_than_the_limit_are_not_written_anew_for_ever() {
     let mut member = Consumer::joined(&bus, "work", &["in"]);
     for number in 0..12 {
         let mut step = step_to("out", 0, &["kept"]);
-        step.checkpoints.push(Checkpoint { key: format!("state {number}").into(), bytes: Some(Bytes::from(vec![number; 8_000])) });
+        step.checkpoints.push(Checkpoint { key: format!("state {number}"), bytes: Some(Bytes::from(vec![number; 8_000])) });
         member.member.commit(step).expect("committed");
     }
     publish_kilobytes(&bus, 20);
