@@ -133,7 +133,7 @@ pub struct Kafka {
 pub struct Embedded {
     /// Records are kept for at least so many seconds unless the log is over its size.
     pub retention_s: u64,
-    /// The log's size, in bytes, above which the oldest records go.
+    /// The log's size, in bytes, states not counted, above which the oldest records go.
     pub retention_bytes: u64,
     /// A file of the log is full at so many bytes.
     pub segment_bytes: u64,
