@@ -8,7 +8,8 @@
 //!   `make fuzz`, or `FUZZ_SECONDS=3600 make fuzz FUZZ=json`. What reaches more is kept in `guided/corpus/NAME` and is not checked in;
 //!   what fails lies in `guided/artifacts/NAME` and, once its cause is mended, made smaller (`cargo fuzz tmin`) in `corpus/NAME`.
 //!
-//! The checks of guests' answers are a target of the crate `runtime` itself and not guided: `cargo test -p tidemill-runtime --lib guests_answers`
+//! The checks of guests' answers are a target of the crate `runtime` itself, which shows them to `guided` under the feature `fuzzing`; the mutations:
+//! `cargo test -p tidemill-runtime --lib guests_answers`
 
 mod decode;
 mod json;

@@ -8,6 +8,7 @@ mod call;
 mod document;
 mod driver;
 mod emit;
+mod feeding;
 mod guest;
 mod poison;
 mod progress;
@@ -18,6 +19,7 @@ mod slot;
 mod spec;
 mod stage;
 mod staged;
+mod turns;
 mod work;
 
 #[cfg(test)]

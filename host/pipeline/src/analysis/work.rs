@@ -2,16 +2,18 @@
 //! plugins, feeds the slots, makes their calls in turns, and saves each slot together with what it staged.
 
 use super::{
-    block::{BLOCK_ROWS_MAX, Block},
+    block::BLOCK_ROWS_MAX,
     call::Context,
     document::{Located, Places},
     driver::{Refused, Work},
+    feeding::{Feeding, Reading},
     progress::publish,
     rows::Fed,
     saved::Saved,
     slot::{Running, Slot},
     spec::PluginSet,
     staged::Outlets,
+    turns::{Chosen, Grant, Turns},
 };
 use crate::{columns::FillScratch, graphs::Alert, status::LiveState};
 use std::{
@@ -20,12 +22,9 @@ use std::{
     time::Duration,
 };
 use tidemill_bus::{Bus, BusError, Clock, FetchedBatch, Member, RecordRef, Start, Step, TopicPartition};
-use tidemill_message::{FoundFields, MatchBlock, MatcherSet, Matches, MessageRef};
+use tidemill_message::{Matches, MessageRef};
 use tidemill_runtime::{CallError, Kind};
 
-/// Measured time that a slot gets for each fetch of records, which takes some milliseconds itself: one that needs more falls behind,
-/// and the others go on. A call that took longer is paid back.
-const QUANTUM: Duration = Duration::from_millis(5);
 /// How long calls are made, of all slots, before the bus is looked at again.
 const ROUNDS_MAX: Duration = Duration::from_millis(50);
 /// How long the end of a step waits for calls.
@@ -34,8 +33,6 @@ const FINISH_MAX: Duration = Duration::from_millis(200);
 const COLLECTED_ROWS: u32 = 65_536;
 /// The least rows that a batch is cut at for that.
 const BATCH_ROWS_MIN: u32 = 256;
-/// Blocks are matched as such while of so many messages one is wanted.
-const WANTED_SHARE: usize = 4;
 /// A partition is idle when nothing came for so long, ...
 const IDLE_AFTER: Duration = Duration::from_secs(2);
 /// ... and the bus was asked so often.
@@ -53,17 +50,6 @@ struct Partition {
     is_idle: bool,
     watermark_ms: i64,
     slots: Vec<Slot>,
-}
-
-/// How slots get time for their calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Grant {
-    /// They have what is left of it.
-    Nothing,
-    /// A quantum: records wait to be read.
-    Once,
-    /// A quantum in each round: there is nothing else to do.
-    EachRound,
 }
 
 /// What a worker is made of.
@@ -91,91 +77,10 @@ pub struct PluginsWork {
     feeding: Feeding,
     /// Records came since the last tick.
     has_fed: bool,
-    /// Where the next round begins: a budget that ends a round early is fair in the long run.
-    turn: usize,
+    turns: Turns,
     /// How long the last batch took to be fed, with the calls that were made meanwhile: that much less is left for calls after it.
     fed_for: Duration,
     rows_max: u32,
-}
-
-/// What is read of a fetched batch.
-struct Reading<'b> {
-    found: FoundFields<'b>,
-    block: Block<'b>,
-    matched: MatchBlock<'b>,
-    /// The greatest time in the batch so far.
-    watermark_ms: i64,
-}
-
-impl<'b> Reading<'b> {
-    fn new(set: &'b PluginSet, batch: &'b FetchedBatch) -> Self {
-        let (block, matched) = (Block::new(&set.shared, &batch.bytes), MatchBlock::default());
-        Self { found: FoundFields::default(), block, matched, watermark_ms: i64::MIN }
-    }
-}
-
-/// How the slots of a partition are fed, and memory for it.
-#[derive(Default)]
-struct Feeding {
-    /// Those that are given each row at once.
-    by_row: Vec<usize>,
-    /// Those that take their rows from blocks.
-    by_block: Vec<usize>,
-    /// The rows of the block that each slot's matcher selects.
-    selected: Vec<Vec<u16>>,
-    /// Of the messages that were fed last, how many some slot wanted.
-    wanted: usize,
-    of: usize,
-}
-
-impl Feeding {
-    fn begin(&mut self, slots: &[Slot], wanted: impl Fn(usize, &Slot) -> bool) {
-        let Self { by_row, by_block, selected, .. } = self;
-        by_row.clear();
-        by_block.clear();
-        selected.resize_with(slots.len(), Vec::new);
-        for (number, slot) in slots.iter().enumerate().filter(|(number, slot)| wanted(*number, slot)) {
-            if slot.spec.takes_blocks() { by_block.push(number) } else { by_row.push(number) }
-        }
-    }
-
-    /// Whether whole blocks are read before anything of them is matched: each test is then made once for all messages, but their
-    /// columns are also filled for those that nobody wants.
-    fn is_by_block(&self) -> bool {
-        self.by_row.is_empty() && !self.by_block.is_empty() && self.wanted * WANTED_SHARE >= self.of
-    }
-
-    fn select_block<'m>(&mut self, matchers: &MatcherSet, matched: &mut MatchBlock<'m>, block: &mut Block<'m>) {
-        let Self { by_block, selected, wanted, of, .. } = self;
-        (*wanted, *of) = (matchers.select(matched, by_block, selected), matched.len());
-        block.take_tested(matched);
-        matched.clear();
-    }
-
-    /// Whether a slot that takes blocks wants the message.
-    fn selects(&mut self, matches: &Matches) -> bool {
-        let is_wanted = self.by_block.iter().any(|number| matches.contains(*number));
-        self.of += 1;
-        self.wanted += usize::from(is_wanted);
-        is_wanted
-    }
-
-    fn select(&mut self, matches: &Matches, place: u16) {
-        for number in &self.by_block {
-            if matches.contains(*number) {
-                self.selected[*number].push(place);
-            }
-        }
-    }
-
-    fn feed(&mut self, slots: &mut [Slot], block: &mut Block<'_>, now: Duration) {
-        let rows = block.take_rows();
-        for number in &self.by_block {
-            slots[*number].feed_block(block, &rows, &self.selected[*number], now);
-            self.selected[*number].clear();
-        }
-        block.clear();
-    }
 }
 
 impl PluginsWork {
@@ -187,7 +92,19 @@ impl PluginsWork {
         // A delivery a batch costs more than what the cache saves.
         let is_output = parts.set.plugins.iter().any(|spec| spec.component.kind() == Kind::Output);
         let rows_max = if is_output { u32::MAX } else { (COLLECTED_ROWS / plugins).max(BATCH_ROWS_MIN) };
-        Self { parts, partitions, pool, matches, places, scratch, feeding, has_fed: false, turn: 0, fed_for: Duration::ZERO, rows_max }
+        Self {
+            parts,
+            partitions,
+            pool,
+            matches,
+            places,
+            scratch,
+            feeding,
+            has_fed: false,
+            turns: Turns::default(),
+            fed_for: Duration::ZERO,
+            rows_max,
+        }
     }
 
     /// Batches of partitions that are assigned from now on have at most so many rows: what plugins find does not depend on it.
@@ -199,43 +116,12 @@ impl PluginsWork {
         self.parts.clock.elapsed()
     }
 
-    /// Makes calls in turns until nothing is ready, those that are have no time left, or the time of all is up.
-    fn make_calls(&mut self, budget: Duration, only_healthy: bool, grant: Grant) {
-        let Self { parts, partitions, pool, scratch, turn, .. } = self;
+    /// Makes calls of the slots in turns, for as long as the budget.
+    fn make_calls(&mut self, budget: Duration, chosen: Chosen, grant: Grant) {
+        let Self { parts, partitions, pool, scratch, turns, .. } = self;
         let mut slots: Vec<_> = partitions.values_mut().flat_map(|partition| &mut partition.slots).collect();
         let mut context = Context { set: &parts.set, pool, outlets: &parts.outlets, clock: &*parts.clock, scratch };
-        let (began, count) = (parts.clock.elapsed(), slots.len());
-        if grant == Grant::Once {
-            slots.iter_mut().for_each(|slot| slot.grant(QUANTUM));
-        }
-        // Slots without work cost a look each: where there is no work at all there is no round.
-        let is_wanted = |slot: &Slot, now| slot.is_ready(now) && !(only_healthy && slot.is_careful());
-        loop {
-            let mut goes_on = false;
-            for _ in 0..count {
-                *turn = (*turn + 1) % count;
-                let now = parts.clock.elapsed();
-                if now.saturating_sub(began) > budget {
-                    return;
-                }
-                let slot = &mut *slots[*turn];
-                slot.wake(now);
-                if !is_wanted(slot, now) {
-                    continue;
-                }
-                if grant == Grant::EachRound {
-                    slot.grant(QUANTUM);
-                    goes_on = true;
-                }
-                if slot.has_time() {
-                    slot.run_one(&mut context);
-                    goes_on = true;
-                }
-            }
-            if !goes_on {
-                return;
-            }
-        }
+        turns.make_calls(&mut slots, &mut context, budget, chosen, grant);
     }
 
     /// Gives records of the batch to the slots that `wanted` names.
@@ -254,7 +140,7 @@ impl PluginsWork {
         let Reading { found, block, matched, watermark_ms } = reading;
         let is_by_block = feeding.is_by_block();
         if !is_by_block {
-            (feeding.wanted, feeding.of) = (0, 0);
+            feeding.count_anew();
         }
         for (offset, record) in records {
             let Ok(message) = MessageRef::parse_with(record.value, fields, found) else {
@@ -327,7 +213,7 @@ impl PluginsWork {
         for fed in (0..batch.offsets.len()).step_by(BLOCK_ROWS_MAX) {
             let left = ROUNDS_MAX.saturating_sub(self.now().saturating_sub(began));
             if fed > 0 && !left.is_zero() {
-                self.make_calls(left, false, Grant::Nothing);
+                self.make_calls(left, Chosen::All, Grant::Nothing);
             }
             self.feed(batch, records.by_ref().take(BLOCK_ROWS_MAX), &mut reading, |_, slot| slot.joined);
         }
@@ -492,7 +378,7 @@ impl Work for PluginsWork {
         self.catch_up();
         let fed_for = std::mem::take(&mut self.fed_for);
         let grant = if std::mem::take(&mut self.has_fed) { Grant::Once } else { Grant::EachRound };
-        self.make_calls(ROUNDS_MAX.saturating_sub(fed_for), false, grant);
+        self.make_calls(ROUNDS_MAX.saturating_sub(fed_for), Chosen::All, grant);
         self.held_bytes() > 0
             || self.wants_progress()
             || self.partitions.values().any(|partition| partition.slots.iter().any(Slot::wants_saving))
@@ -509,7 +395,7 @@ impl Work for PluginsWork {
 
     fn finish(&mut self, step: &mut Step) {
         self.partitions.values_mut().flat_map(|partition| &mut partition.slots).for_each(Slot::cut);
-        self.make_calls(FINISH_MAX, true, Grant::Once);
+        self.make_calls(FINISH_MAX, Chosen::Healthy, Grant::Once);
         self.save_slots(step);
     }
 
@@ -575,47 +461,4 @@ fn unusable(plugin: &str, place: &TopicPartition, error: &crate::graphs::codec::
 pub fn check_names(set: &PluginSet) -> Result<(), String> {
     let mut seen = HashSet::new();
     set.plugins.iter().map(|spec| spec.name()).find(|name| !seen.insert(*name)).map_or(Ok(()), |name| Err(name.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::analysis::block::SharedPlan;
-    use bytes::Bytes;
-    use tidemill_message::{Matcher, MessageWriter};
-
-    #[test]
-    fn blocks_are_matched_as_such_while_enough_of_them_is_wanted() {
-        let matchers = MatcherSet::new(vec![Matcher::parse("Severity == 1").expect("a matcher")]);
-        let messages = [1, 2, 2, 2, 2].map(|severity| {
-            let mut bytes = Vec::new();
-            MessageWriter::new(&mut bytes, &[0; 16], 0).severity(severity);
-            bytes
-        });
-        let [wanted, unwanted] = [0, 1].map(|number| MessageRef::parse(&messages[number]).expect("a message"));
-        let (plan, chunk, found) = (SharedPlan::default(), Bytes::new(), FoundFields::default());
-        let (mut block, mut matched, mut matches) = (Block::new(&plan, &chunk), MatchBlock::default(), Matches::new());
-        let mut feeding = Feeding { by_block: vec![0], selected: vec![Vec::new()], ..Feeding::default() };
-        assert!(feeding.is_by_block(), "nothing is known yet");
-        let mut select = |feeding: &mut Feeding, [wanted_count, unwanted_count]: [usize; 2]| {
-            let all = std::iter::repeat_n(&wanted, wanted_count).chain(std::iter::repeat_n(&unwanted, unwanted_count));
-            all.for_each(|message| matchers.push(&mut matched, message, &found));
-            feeding.select_block(&matchers, &mut matched, &mut block);
-        };
-        select(&mut feeding, [1, WANTED_SHARE - 1]);
-        assert_eq!((feeding.is_by_block(), &feeding.selected[0][..]), (true, &[0][..]));
-        select(&mut feeding, [1, WANTED_SHARE]);
-        assert!(!feeding.is_by_block(), "too few are wanted");
-        (feeding.wanted, feeding.of) = (0, 0);
-        for message in [&unwanted, &unwanted, &unwanted, &unwanted, &wanted] {
-            assert!(!feeding.is_by_block() || feeding.of == 0);
-            matchers.matches(message, &mut matches);
-            assert_eq!(feeding.selects(&matches), std::ptr::eq(message, &wanted));
-        }
-        assert!(!feeding.is_by_block(), "one in five");
-        matchers.matches(&wanted, &mut matches);
-        assert!(feeding.selects(&matches) && feeding.is_by_block(), "two in six");
-        feeding.by_row.push(1);
-        assert!(!feeding.is_by_block(), "somebody takes rows one by one");
-    }
 }
