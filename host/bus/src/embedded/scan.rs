@@ -99,6 +99,9 @@ impl SegmentScan {
             return Ok(None);
         }
         let Some(header) = self.header_at(self.position)? else { return self.damage(None, None).map(Some) };
+        if !self.holds(self.position, &header) {
+            return Ok(Some(self.end_at(None, None)));
+        }
         let (items, whole) = self.read_items(&header)?;
         match items {
             Some(items) if whole => {
@@ -110,20 +113,25 @@ impl SegmentScan {
         }
     }
 
-    /// A header that is whole, later than the last and whose entry fits into the file.
+    /// A header that is whole and later than the last.
     fn header_at(&self, position: u64) -> std::io::Result<Option<EntryHeader>> {
         let mut bytes = [0; ENTRY_HEADER_BYTES];
         if position + bytes.len() as u64 > self.length {
             return Ok(None);
         }
         self.file.read_exact_at(&mut bytes, position)?;
-        Ok(self.accept(&bytes, position))
+        Ok(self.accept(&bytes))
     }
 
-    fn accept(&self, bytes: &[u8], position: u64) -> Option<EntryHeader> {
-        let header = EntryHeader::decode(bytes, self.salt)?;
-        let later = header.sequence < u64::MAX && self.last_sequence.is_none_or(|last| header.sequence > last);
-        (later && position + header.entry_bytes() <= self.length).then_some(header)
+    fn accept(&self, bytes: &[u8]) -> Option<EntryHeader> {
+        let is_later = |header: &EntryHeader| header.sequence < u64::MAX && self.last_sequence.is_none_or(|last| header.sequence > last);
+        EntryHeader::decode(bytes, self.salt).filter(is_later)
+    }
+
+    /// Whether an entry fits into the file. One that does not is torn, and the last: what lies within its length is its own, also
+    /// when the file has grown by other entries.
+    fn holds(&self, position: u64, header: &EntryHeader) -> bool {
+        position + header.entry_bytes() <= self.length
     }
 
     /// The items of the entry here, and whether all its frames are whole.
@@ -157,30 +165,36 @@ impl SegmentScan {
 
     /// Steps over the bytes here to the next entry, by the length its header gives where that can be trusted.
     fn damage(&mut self, header: Option<EntryHeader>, items: Option<Placed>) -> std::io::Result<Found> {
-        let start = self.position;
-        let next = match header {
+        let from = match header {
             Some(header) => {
-                let behind = start + header.entry_bytes();
                 self.last_sequence = Some(header.sequence);
-                if self.header_at(behind)?.is_some() { Some(behind) } else { self.search(behind)? }
+                self.position + header.entry_bytes()
             }
-            None => self.search(start + 1)?,
+            None => self.position + 1,
         };
-        self.position = next.unwrap_or(self.length);
-        Ok(next.map_or(Found::Tail(start), |next| Found::Damage { bytes: start..next, items }))
+        let next = self.search(from)?;
+        Ok(self.end_at(next, items))
     }
 
-    /// The first position at or behind this where an entry begins.
+    fn end_at(&mut self, next: Option<u64>, items: Option<Placed>) -> Found {
+        let start = std::mem::replace(&mut self.position, next.unwrap_or(self.length));
+        next.map_or(Found::Tail(start), |next| Found::Damage { bytes: start..next, items })
+    }
+
+    /// The first position at or behind this where an entry begins, if that is in the file.
     fn search(&self, mut from: u64) -> std::io::Result<Option<u64>> {
+        if let Some(header) = self.header_at(from)? {
+            return Ok(self.holds(from, &header).then_some(from));
+        }
         while from + (ENTRY_HEADER_BYTES as u64) <= self.length {
             let window = (self.length - from).min((SEARCH_BYTES + ENTRY_HEADER_BYTES) as u64) as usize;
             let mut bytes = vec![0; window];
             self.file.read_exact_at(&mut bytes, from)?;
             let marked = |at: &usize| bytes[*at..].starts_with(&ENTRY_MARKER.to_le_bytes());
             let last = window - ENTRY_HEADER_BYTES;
-            let found = (0..=last).filter(marked).find(|at| self.accept(&bytes[*at..], from + *at as u64).is_some());
-            if let Some(at) = found {
-                return Ok(Some(from + at as u64));
+            let found = (0..=last).filter(marked).find_map(|at| Some((from + at as u64, self.accept(&bytes[at..])?)));
+            if let Some((at, header)) = found {
+                return Ok(self.holds(at, &header).then_some(at));
             }
             from += last as u64 + 1;
         }
