@@ -1,9 +1,9 @@
-//! What an administrator does to topics under a running platform on Kafka: partitions are added, and `raw` is deleted and made anew
-//! with fewer. Pings are taken all the while, and each is in one place and one row.
+//! What an administrator does to topics under a running platform on Kafka: partitions are added, no record is let in for its size,
+//! and `raw` is deleted and made anew with fewer. Pings are taken all the while, and each is in one place and one row.
 
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
 };
 use serde_json::Value;
@@ -16,6 +16,13 @@ use tidemill_tests::{
 
 const ADDED: usize = 6;
 const FEWER: i32 = 3;
+/// `max.message.bytes` that every record of the platform fits, and that none does.
+const WIDE: &str = "11534336";
+const NARROW: &str = "128";
+/// What the platform says where a topic refuses records for their size.
+const ADVICE: &str = "set max.message.bytes=11534336";
+/// About as many as come in [`STRETCH`].
+const STRETCH_PINGS: u64 = 400;
 
 #[test]
 fn topics_change() {
@@ -37,6 +44,20 @@ fn topics_change() {
         raw.len() == ADDED && raw.iter().all(|partition| partition["end"].as_i64() > Some(0)) && lag(streams) < Some(100)
     });
     host.reads("validated", "analysis", "partitions were added");
+
+    topics.set_bytes_max("raw", NARROW);
+    let acknowledged = host.load.acknowledged();
+    wait_for(&host, "/__heartbeat__", "the host says that `raw` refuses its records", |beat| beat.to_string().contains(ADVICE));
+    wait_for(&host, "/__version__", "pings are taken all the same", |_| host.load.acknowledged() > acknowledged + STRETCH_PINGS);
+    topics.set_bytes_max("raw", WIDE);
+    wait_for(&host, "/__heartbeat__", "the host is well again", |beat| beat["status"] == "ok");
+    host.catches_up("`raw` took records again");
+
+    topics.set_bytes_max("validated", NARROW);
+    wait_for(&host, "/api/v1/streams", "nothing is decoded", |streams| lag(streams) > Some(STRETCH_PINGS));
+    assert!(host.platform.log().contains(ADVICE), "the log says why");
+    topics.set_bytes_max("validated", WIDE);
+    host.catches_up("`validated` took records again");
 
     host.load.set_address(None);
     wait_for(&host, "/api/v1/streams", "everything is read", |streams| lag(streams) == Some(0));
@@ -92,6 +113,15 @@ impl Topics {
         done[0].as_ref().expect("added");
     }
 
+    fn set_bytes_max(&self, topic: &str, bytes: &str) {
+        let name = format!("{}{topic}", self.prefix);
+        // All keys at once: what is not named is set back.
+        let wanted =
+            AlterConfig::new(ResourceSpecifier::Topic(&name)).set("max.message.bytes", bytes).set("message.timestamp.type", "CreateTime");
+        let done = self.runtime.block_on(self.admin.alter_configs(&[wanted], &AdminOptions::new())).expect("an answer");
+        done[0].as_ref().expect("altered");
+    }
+
     fn delete(&self, topic: &str) {
         let name = format!("{}{topic}", self.prefix);
         let done = self.runtime.block_on(self.admin.delete_topics(&[&name], &AdminOptions::new())).expect("an answer");
@@ -101,7 +131,7 @@ impl Topics {
     fn make(&self, topic: &str, partitions: i32) {
         let name = format!("{}{topic}", self.prefix);
         let wanted = [NewTopic::new(&name, partitions, TopicReplication::Fixed(1))
-            .set("max.message.bytes", "11534336")
+            .set("max.message.bytes", WIDE)
             .set("message.timestamp.type", "CreateTime")];
         let done = self.runtime.block_on(self.admin.create_topics(&wanted, &AdminOptions::new())).expect("an answer");
         done[0].as_ref().expect("made");

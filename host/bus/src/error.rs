@@ -34,7 +34,7 @@ pub enum BusError {
         end: i64,
     },
     /// Another member owns the partitions, or another host uses the same transactional identity.
-    #[error("another member took over: {0}")]
+    #[error("the member starts over: {0}")]
     Fenced(String),
     /// The bus cannot be reached or refused; the call may be made again later.
     #[error("the bus is not available: {0}")]

@@ -130,34 +130,41 @@ fn c_string(name: &str) -> Result<CString, BusError> {
     CString::new(name).map_err(|_| BusError::NotFound(format!("topic or group {name:?}")))
 }
 
-/// The id that the cluster gave this creation of a topic.
+/// The ids that the cluster gave these creations of topics, in the order of the names.
 ///
 /// # Errors
-/// When there is no such topic or no broker answers.
-pub(super) fn topic_id(handle: Handle, topic: &str, timeout: Duration) -> Result<String, BusError> {
-    let what = format!("topic {topic}");
+/// When no broker answers; of each topic, where there is none.
+pub(super) fn topic_ids(handle: Handle, topics: &[&str], timeout: Duration) -> Result<Vec<Result<String, BusError>>, BusError> {
     let request = Request::new(handle, Op::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, timeout)?;
-    let name = c_string(topic)?;
+    let names = topics.iter().map(|topic| c_string(topic)).collect::<Result<Vec<_>, _>>()?;
+    let mut pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
     // SAFETY: all that is passed lives until the call returns; librdkafka keeps copies.
     unsafe {
-        let topics = sys::rd_kafka_TopicCollection_of_topic_names([name.as_ptr()].as_mut_ptr(), 1);
+        let topics = sys::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         sys::rd_kafka_DescribeTopics(handle, topics, request.options.as_ptr(), request.queue.as_ptr());
         sys::rd_kafka_TopicCollection_destroy(topics);
     }
-    let answer = request.answer(&what)?;
-    // SAFETY: what is read belongs to the answer, which lives until the end of this function; one topic was asked for.
-    unsafe {
+    let answer = request.answer(&format!("topics {}", topics.join(", ")))?;
+    // SAFETY: what is read belongs to the answer, which lives until the end of this function.
+    let found: HashMap<String, _> = unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(answer.0.as_ptr());
         let mut count = 0;
         let found = sys::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
-        let Some(&topic) = slice(found, count).first() else { return Err(BusError::NotFound(what)) };
-        let error = sys::rd_kafka_TopicDescription_error(topic);
-        let code = sys::rd_kafka_error_code(error);
-        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(of_code(&what, code.into(), text(sys::rd_kafka_error_string(error))));
+        slice(found, count).iter().map(|&topic| (text(sys::rd_kafka_TopicDescription_name(topic)), topic)).collect()
+    };
+    let id = |name: &&str| {
+        let what = format!("topic {name}");
+        let Some(&topic) = found.get(*name) else { return Err(BusError::NotFound(what)) };
+        // SAFETY: as above.
+        unsafe {
+            let error = sys::rd_kafka_TopicDescription_error(topic);
+            match sys::rd_kafka_error_code(error) {
+                Code::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(text(sys::rd_kafka_Uuid_base64str(sys::rd_kafka_TopicDescription_topic_id(topic)))),
+                code => Err(of_code(&what, code.into(), text(sys::rd_kafka_error_string(error)))),
+            }
         }
-        Ok(text(sys::rd_kafka_Uuid_base64str(sys::rd_kafka_TopicDescription_topic_id(topic))))
-    }
+    };
+    Ok(topics.iter().map(id).collect())
 }
 
 /// Offsets by (topic, partition), or why its leader refused.

@@ -2,6 +2,7 @@
 
 use super::{
     admin::{Isolation, Wanted},
+    creations::{Creations, is_of_another},
     errors::meaning,
     group::Rebalance,
     member::{KafkaMember, Owned, Phase, name},
@@ -92,16 +93,24 @@ impl KafkaMember {
 
     /// Asks where the group's positions are; `None` while an open transaction of the last owner keeps them unsettled.
     fn assigned(&mut self, partitions: &[TopicPartition]) -> Result<Option<Event>, BusError> {
-        let Some(positions) = self.positions(partitions)? else { return Ok(None) };
+        let topics = || partitions.iter().map(|partition| &partition.topic);
+        let creations = Creations::ask(&self.cluster, topics())?;
+        let Some(positions) = self.positions(partitions, &creations)? else { return Ok(None) };
+        // Else a position may be of one creation and its start of the next.
+        if !creations.equal(&Creations::ask(&self.cluster, topics())?) {
+            return Ok(None);
+        }
+        self.creations = creations;
         self.checkpoints.clear();
         self.waiting.clear();
-        let owned = |&next: &i64| Owned { next, committed: next, is_paused: false };
+        let owned = |&next: &i64| Owned { next, committed: next, is_paused: false, is_lost: false };
         self.owned = positions.iter().map(|(partition, next)| (partition.clone(), owned(next))).collect();
         self.phase = Phase::Assigned;
         Ok(Some(Event::Assigned(positions)))
     }
 
-    fn positions(&self, partitions: &[TopicPartition]) -> Result<Option<Vec<(TopicPartition, i64)>>, BusError> {
+    /// A position of an earlier creation of a topic is none.
+    fn positions(&self, partitions: &[TopicPartition], creations: &Creations) -> Result<Option<Vec<(TopicPartition, i64)>>, BusError> {
         if partitions.is_empty() {
             return Ok(Some(Vec::new()));
         }
@@ -118,7 +127,9 @@ impl KafkaMember {
             match (found.error(), found.offset()) {
                 (Err(error), _) if is_unsettled(&error) => return Ok(None),
                 (Err(error), _) => return Err(meaning(&name(partition), &error)),
-                (Ok(()), Offset::Offset(offset)) => positions.push((partition.clone(), offset)),
+                (Ok(()), Offset::Offset(offset)) if !is_of_another(found.metadata(), creations.of(&partition.topic)) => {
+                    positions.push((partition.clone(), offset));
+                }
                 (Ok(()), _) => positions.push((partition.clone(), start)),
             }
         }

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn codes_have_their_meaning() {
         let check = |code: Code, expected: &str| assert_eq!(of_code("topic raw", code, "why").to_string(), expected);
-        check(Code::IllegalGeneration, "another member took over: topic raw: why");
+        check(Code::IllegalGeneration, "the member starts over: topic raw: why");
         check(Code::UnknownTopic, "there is no topic raw");
         check(Code::QueueFull, "the bus has no room: topic raw: why");
         check(Code::MessageTimedOut, "the bus is not available: topic raw: no broker acknowledged it in time");

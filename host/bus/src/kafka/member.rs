@@ -4,6 +4,7 @@ use super::{
     checkpoints::Checkpoints,
     chunks,
     cluster::Cluster,
+    creations::{self, Creations},
     errors::meaning,
     fetch::Waiting,
     group::GroupConsumer,
@@ -47,6 +48,8 @@ pub(super) struct Owned {
     /// What the group has committed, or where it began.
     pub(super) committed: i64,
     pub(super) is_paused: bool,
+    /// It was told that its next offset is not there.
+    pub(super) is_lost: bool,
 }
 
 /// A step whose commit was not answered: its label is looked for among the committed positions.
@@ -61,6 +64,7 @@ pub(super) struct KafkaMember {
     pub(super) consumer: GroupConsumer,
     pub(super) phase: Phase,
     pub(super) owned: BTreeMap<TopicPartition, Owned>,
+    pub(super) creations: Creations,
     pub(super) membership: Option<Arc<ConsumerGroupMetadata>>,
     pub(super) waiting: Waiting,
     pub(super) refused: Option<KafkaError>,
@@ -88,6 +92,7 @@ impl KafkaMember {
             group: group.to_owned(),
             phase: Phase::Reading,
             owned: BTreeMap::new(),
+            creations: Creations::default(),
             membership: None,
             waiting: Waiting::default(),
             refused: None,
@@ -153,14 +158,33 @@ impl KafkaMember {
         }
     }
 
-    /// librdkafka does not say which partition it is.
-    fn out_of_range(&self) -> Result<(), BusError> {
+    /// librdkafka has stopped a partition and does not say which: one that was not told yet, where there are several. Where none is
+    /// found, or nobody knows, all are begun anew.
+    fn out_of_range(&mut self) -> Result<(), BusError> {
+        self.must_restart = true;
+        let mut found = None;
         for (partition, owned) in &self.owned {
             if let Some(error) = self.cluster.out_of_range(partition, owned.next)? {
-                return Err(error);
+                found = Some((partition.clone(), error));
+                if !owned.is_lost {
+                    break;
+                }
             }
         }
-        Ok(())
+        let Some((partition, error)) = found else { return Ok(()) };
+        if let Some(topic) = self.creations.changed(&self.cluster, std::iter::once(&partition.topic))? {
+            self.made_anew(topic);
+            return Ok(());
+        }
+        self.must_restart = false;
+        self.owned_mut(&partition)?.is_lost = true;
+        Err(error)
+    }
+
+    /// A topic is another one than when its partitions were assigned: where to begin is asked again.
+    fn made_anew(&mut self, topic: &str) {
+        tracing::warn!(group = self.group, topic, "the topic was made anew: its positions are void");
+        self.must_restart = true;
     }
 
     // Steps.
@@ -176,9 +200,9 @@ impl KafkaMember {
         let sent: Vec<_> = if step.positions.is_empty() { again.into_iter().collect() } else { own.collect() };
         let Some((first, _)) = sent.first() else { return Err(BusError::Fenced("this member owns no partition".to_owned())) };
         let first = (*first).clone();
-        let list = self.list(sent)?;
-        if let Some(mut found) = list.find_partition(&self.full(&first), first.partition as i32) {
-            found.set_metadata(label);
+        let list = self.list(sent.iter().copied())?;
+        for (at, (mut found, (partition, _))) in list.elements().into_iter().zip(&sent).enumerate() {
+            found.set_metadata(creations::metadata(self.creations.of(&partition.topic), (at == 0).then_some(label)));
         }
         Ok((list, first))
     }
@@ -189,6 +213,15 @@ impl KafkaMember {
             self.cluster.check_partition(&self.full(to), to.partition)?;
         }
         step.checkpoints.iter().try_for_each(|checkpoint| chunks::check_size(self.checkpoints.topic(), checkpoint))
+    }
+
+    /// Whether all that the step has read is of the topics that were assigned: librdkafka reads on, at the same offset, in a topic
+    /// that was made anew, and says nothing.
+    fn check_creations(&mut self, step: &Step) -> Result<(), BusError> {
+        let topics = step.positions.iter().map(|(partition, _)| &partition.topic);
+        let Some(topic) = self.creations.changed(&self.cluster, topics)? else { return Ok(()) };
+        self.made_anew(topic);
+        Err(BusError::Fenced(format!("topic {topic} was made anew while it was read: the member starts over")))
     }
 
     fn committed(&mut self, step: &Step) {
@@ -210,7 +243,7 @@ impl KafkaMember {
         let list = self.list([(&doubt.partition, 0)])?;
         let what = format!("the positions of group {}", self.group);
         let found = self.consumer.committed_offsets(list, self.cluster.timeout()).map_err(|error| meaning(&what, &error))?;
-        let happened = found.elements().iter().any(|found| found.metadata() == doubt.label);
+        let happened = found.elements().iter().any(|found| creations::is_of_step(found.metadata(), &doubt.label));
         self.doubt = None;
         Ok(happened)
     }
@@ -247,9 +280,16 @@ impl Member for KafkaMember {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             self.fill(left);
-            if left.is_zero() {
-                return Ok(self.decided()?.or_else(|| self.batch()).unwrap_or(Event::Idle));
+            if !left.is_zero() {
+                continue;
             }
+            if let Some(event) = self.decided()?.or_else(|| self.batch()) {
+                return Ok(event);
+            }
+            if let Some(topic) = self.creations.look(&self.cluster) {
+                self.made_anew(&topic);
+            }
+            return Ok(self.decided()?.unwrap_or(Event::Idle));
         }
     }
 
@@ -261,6 +301,7 @@ impl Member for KafkaMember {
             return Err(BusError::Fenced("the member starts over after a step that failed: poll it".to_owned()));
         }
         self.check(&step)?;
+        self.check_creations(&step)?;
         self.steps += 1;
         let label = format!("{}/{}", self.label, self.steps);
         let (offsets, partition) = self.offsets(&step, &label)?;
@@ -297,7 +338,8 @@ impl Member for KafkaMember {
     }
 
     fn seek(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {
-        self.owned_mut(partition)?.next = offset;
+        let owned = self.owned_mut(partition)?;
+        (owned.next, owned.is_lost) = (offset, false);
         self.waiting.forget(partition);
         if !matches!(self.phase, Phase::Reading) {
             return Ok(());

@@ -12,6 +12,7 @@ mod assignment;
 mod checkpoints;
 mod chunks;
 mod cluster;
+mod creations;
 mod errors;
 mod fetch;
 mod group;
@@ -107,7 +108,9 @@ impl Bus for KafkaBus {
     }
 
     fn incarnation(&self, topic: &str) -> Result<Arc<str>, BusError> {
-        admin::topic_id(self.cluster.handle(), &self.cluster.full(topic), self.cluster.timeout()).map(Arc::from)
+        let full = self.cluster.full(topic);
+        let found = admin::topic_ids(self.cluster.handle(), &[&full], self.cluster.timeout())?;
+        found.into_iter().next().unwrap_or_else(|| Err(BusError::NotFound(format!("topic {full}")))).map(Arc::from)
     }
 
     fn publish(&self, topic: &str, partition: u32, records: RecordBuf, ack: Ack) {

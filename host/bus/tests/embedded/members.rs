@@ -26,7 +26,7 @@ fn a_member_that_holds_others_up_is_expelled_and_may_come_back() {
     let mut step = step_to("out", 0, &["never"]);
     step.positions.push((at("in", 0), 0));
     let refused = silent.member.commit(step).expect_err("fenced");
-    assert_eq!(refused.to_string(), "another member took over: the member did not poll in time and was expelled in group work");
+    assert_eq!(refused.to_string(), "the member starts over: the member did not poll in time and was expelled in group work");
     assert!(found(&bus, "out", 0).is_empty());
 
     let event = silent.member.poll(Duration::ZERO).expect("a poll");

@@ -124,6 +124,49 @@ fn a_topic_that_is_deleted_and_made_again_is_read_anew() {
     assert_eq!(values(&read_all(&*bus, "out", 0, 2)), ["read", "read anew"]);
 }
 
+/// A member that has not heard that its topic was made anew commits positions of the one before and reads on where it was.
+#[test]
+fn a_position_of_a_topic_that_is_gone_is_none_in_the_next_of_its_name() {
+    let Some(kafka) = Kafka::make("a_position_of_a_topic_that_is_gone_is_none_in_the_next_of_its_name") else { return };
+    let bus = kafka.connect();
+    // Fewer records than before, as many, more.
+    for new_count in [2, 3, 5] {
+        in_and_out(&*bus, 1);
+        publish_values(&*bus, "in", 0, &["old 0", "old 1", "old 2"]);
+        let mut member = Consumer::joined(&*bus, &format!("work-{new_count}"), &["in"]);
+        member.until_seen(3);
+        commit(&mut member, "read").expect("committed");
+        kafka.delete("in");
+        in_and_out(&*bus, 1);
+        // A step without a position of its own commits one again.
+        member.member.commit(step_to("out", 0, &["late"])).expect("committed");
+        let expected: Vec<String> = (0..new_count).map(|number| format!("new {number}")).collect();
+        publish_values(&*bus, "in", 0, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+        let (mut done, mut heard, deadline) = (Vec::new(), Vec::new(), Instant::now() + PATIENCE);
+        while done.len() < new_count {
+            assert!(Instant::now() < deadline, "it is not read from its beginning: {heard:?}, {done:?}");
+            match member.member.poll(Duration::from_millis(100)) {
+                Ok(Event::Batch(batch)) => {
+                    let seen: Vec<_> = batch.iter().map(|(_, record)| String::from_utf8_lossy(record.value).into_owned()).collect();
+                    let mut step = step_to("out", 0, &seen.iter().map(String::as_str).collect::<Vec<_>>());
+                    step.positions.push((at("in", 0), batch.next_offset().expect("records")));
+                    match member.member.commit(step) {
+                        Ok(()) => done.extend(seen),
+                        Err(refused) => heard.push(refused.to_string()),
+                    }
+                }
+                Ok(Event::Idle) => {}
+                Ok(Event::Revoked(_)) => heard.push("revoked".to_owned()),
+                other => heard.push(format!("{other:?}")),
+            }
+        }
+        eprintln!("{new_count} records: {heard:?}");
+        assert_eq!(done, expected);
+        drop(member);
+        kafka.delete("in");
+    }
+}
+
 /// What a member hears within this time.
 fn told(member: &mut Consumer, time: Duration) -> Vec<String> {
     let (mut told, deadline) = (Vec::new(), Instant::now() + time);
