@@ -114,7 +114,7 @@ fn columns(source: &mut Source<'_>, plan: &Plan, rows: usize) -> wit::ColumnsRes
     let mut last = 0_u32;
     let offsets = source.around((rows + 1) * in_arena);
     let offsets = (0..offsets).flat_map(|_| {
-        last = if source.byte() > 250 { source.number(30) } else { (last + source.below(3)).min(24) };
+        last = if source.byte() > 250 { source.number(30) } else { last.saturating_add(source.below(3)).min(24) };
         last.to_le_bytes()
     });
     wit::ColumnsResult { int64s, float64s, bits, spans, offsets: offsets.collect(), arena }

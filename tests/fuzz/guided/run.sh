@@ -54,4 +54,4 @@ cargo fuzz build --fuzz-dir . --sanitizer address
 names=${*:-$(cargo fuzz list --fuzz-dir .)}
 export -f fuzz say length_max memory_mb_max coverage
 # shellcheck disable=SC2086,SC2016
-printf '%s\n' $names | xargs -P "${FUZZ_JOBS:-1}" -I NAME bash -euo pipefail -c 'fuzz "$1"' fuzz NAME
+printf '%s\n' $names | xargs -P "${FUZZ_JOBS:-1}" -I NAME bash -euo pipefail -c 'fuzz "$1"' fuzz NAME || exit 1
