@@ -33,7 +33,7 @@ pub enum BusError {
         /// The next offset there.
         end: i64,
     },
-    /// Another member owns the partitions, or another host uses the same transactional identity.
+    /// Another member owns the partitions, another host uses the same transactional identity, or a topic was made anew.
     #[error("the member starts over: {0}")]
     Fenced(String),
     /// The bus cannot be reached or refused; the call may be made again later.

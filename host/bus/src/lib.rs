@@ -190,8 +190,17 @@ pub trait Member: Send {
     ///
     /// # Errors
     /// After any error nothing of the step has happened; the caller restores the last checkpoints and seeks back.
-    /// [`BusError::Fenced`] means that another member owns the partitions now.
+    /// [`BusError::Fenced`] means that the member starts over: another one owns the partitions now, or a topic was made anew.
     fn commit(&mut self, step: Step) -> Result<(), BusError>;
+
+    /// Whether all that was read is of the topics that were assigned; [`Member::commit`] asks this too. Where a topic was made anew
+    /// meanwhile the member starts over at its next poll, and who wrote what was read to places of its own should not.
+    ///
+    /// # Errors
+    /// When the bus cannot be reached.
+    fn is_current(&mut self) -> Result<bool, BusError> {
+        Ok(true)
+    }
 
     /// The newest checkpoint saved under this key by any member of this group.
     ///

@@ -318,6 +318,12 @@ impl Worker {
         if names.is_empty() {
             return false;
         }
+        // Rows of a topic that was made anew would be committed under the name of the one before, and once more when they are read
+        // again. A bus that cannot be asked now does not keep rows back.
+        if matches!(self.member.is_current(), Ok(false)) {
+            self.forget();
+            return false;
+        }
         let (shared, limit) = (&self.shared, self.shared.limits.stop_timeout / 2);
         let commits = self.tables.iter_mut().filter(|(name, _)| names.contains(name)).map(|(name, table)| async move {
             let done = table.commit(shared, now, limit).await;

@@ -105,6 +105,8 @@ impl KafkaMember {
         self.waiting.clear();
         let owned = |&next: &i64| Owned { next, committed: next, is_paused: false, is_lost: false };
         self.owned = positions.iter().map(|(partition, next)| (partition.clone(), owned(next))).collect();
+        // Whatever asked for it before has it.
+        self.must_restart = false;
         self.phase = Phase::Assigned;
         Ok(Some(Event::Assigned(positions)))
     }

@@ -19,7 +19,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode as Code},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -221,7 +221,7 @@ impl KafkaMember {
         let topics = step.positions.iter().map(|(partition, _)| &partition.topic);
         let Some(topic) = self.creations.changed(&self.cluster, topics)? else { return Ok(()) };
         self.made_anew(topic);
-        Err(BusError::Fenced(format!("topic {topic} was made anew while it was read: the member starts over")))
+        Err(BusError::Fenced(format!("topic {topic} was made anew while it was read")))
     }
 
     fn committed(&mut self, step: &Step) {
@@ -326,6 +326,13 @@ impl Member for KafkaMember {
                 Ok(())
             }
         }
+    }
+
+    fn is_current(&mut self) -> Result<bool, BusError> {
+        let topics = self.owned.keys().map(|partition| Arc::clone(&partition.topic)).collect::<BTreeSet<_>>();
+        let Some(topic) = self.creations.changed(&self.cluster, topics.iter())? else { return Ok(true) };
+        self.made_anew(topic);
+        Ok(false)
     }
 
     fn checkpoint(&mut self, key: &str) -> Result<Option<Bytes>, BusError> {

@@ -5,7 +5,7 @@
 //!   several records.
 //! * Every step sends at least one position with the membership under which its partitions were assigned, so that the brokers
 //!   refuse a member that was put out of its group.
-//! * A topic's incarnation is the id that the cluster gave it.
+//! * A topic's incarnation is the id that the cluster gave it. Committed positions carry it.
 
 mod admin;
 mod assignment;

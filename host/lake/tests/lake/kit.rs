@@ -207,9 +207,17 @@ pub struct Forgetful {
     pub bus: Arc<dyn Bus>,
     /// The group that is joined in place of the one asked for.
     pub group: &'static str,
+    /// Set: its members say that a topic was made anew. Cleared when they were asked.
+    pub is_anew: Arc<AtomicBool>,
 }
 
-struct ForgetfulMember(Box<dyn Member>);
+impl Forgetful {
+    pub fn of(bus: &Arc<dyn Bus>, group: &'static str) -> Self {
+        Self { bus: Arc::clone(bus), group, is_anew: Arc::default() }
+    }
+}
+
+struct ForgetfulMember(Box<dyn Member>, Arc<AtomicBool>);
 
 impl Bus for Forgetful {
     fn kind(&self) -> &'static str {
@@ -228,7 +236,7 @@ impl Bus for Forgetful {
         self.bus.publish(topic, partition, records, ack);
     }
     fn join(&self, _group: &str, topics: &[&str]) -> Result<Box<dyn Member>, BusError> {
-        Ok(Box::new(ForgetfulMember(self.bus.join(self.group, topics)?)))
+        Ok(Box::new(ForgetfulMember(self.bus.join(self.group, topics)?, Arc::clone(&self.is_anew))))
     }
     fn reader(&self, partition: &TopicPartition, start: Start) -> Result<Box<dyn Reader>, BusError> {
         self.bus.reader(partition, start)
@@ -250,6 +258,9 @@ impl Member for ForgetfulMember {
     }
     fn commit(&mut self, _step: Step) -> Result<(), BusError> {
         Err(BusError::Unavailable("killed before the step".to_owned()))
+    }
+    fn is_current(&mut self) -> Result<bool, BusError> {
+        Ok(!self.1.swap(false, Ordering::Relaxed))
     }
     fn checkpoint(&mut self, key: &str) -> Result<Option<bytes::Bytes>, BusError> {
         self.0.checkpoint(key)

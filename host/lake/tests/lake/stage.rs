@@ -40,7 +40,7 @@ fn a_kill_between_commit_and_position_repeats_no_row() {
     let world = World::new();
     world.orders(0, &["{}"; 20]);
     for last in [20, 27, 40] {
-        let bus = Arc::new(Forgetful { bus: Arc::clone(&world.bus), group: "lake" });
+        let bus = Arc::new(Forgetful::of(&world.bus, "lake"));
         let lake = world.start_with(bus, Duration::from_millis(50), Arc::new(SystemFiles), LakeLimits::default());
         until("rows", || {
             world.lake_folder().join(ORDER).join("_delta_log/00000000000000000000.json").exists() && world.ids(ORDER).len() as i64 >= last
@@ -73,7 +73,7 @@ fn stopping_commits_what_is_buffered() {
 fn a_host_that_was_overtaken_commits_nothing_twice() {
     let world = World::new();
     world.orders(0, &["{}"; 10]);
-    let zombie_bus = Arc::new(Forgetful { bus: Arc::clone(&world.bus), group: "zombie" });
+    let zombie_bus = Arc::new(Forgetful::of(&world.bus, "zombie"));
     let zombie = world.start_with(zombie_bus, LONG, Arc::new(SystemFiles), LakeLimits::default());
     std::thread::sleep(Duration::from_millis(500));
     let lake = world.start();
@@ -81,6 +81,24 @@ fn a_host_that_was_overtaken_commits_nothing_twice() {
     lake.stop();
     drop(zombie);
     world.assert_ids(ORDER, 0..10);
+}
+
+#[test]
+fn rows_of_a_topic_that_was_made_anew_meanwhile_are_not_committed() {
+    let world = World::new();
+    let bus = Forgetful::of(&world.bus, "lake");
+    let is_anew = Arc::clone(&bus.is_anew);
+    is_anew.store(true, Ordering::Relaxed);
+    let lake = world.start_with(Arc::new(bus), Duration::from_millis(50), Arc::new(SystemFiles), LakeLimits::default());
+    world.orders(0, &["{}"; 9]);
+    until("the member is asked", || !is_anew.load(Ordering::Relaxed));
+    std::thread::sleep(Duration::from_millis(200));
+    lake.stop();
+    assert!(!world.table_folder(ORDER).exists(), "they will be read again, under another name");
+    let lake = world.start();
+    until("rows", || lake.progress().rows() == 9);
+    lake.stop();
+    world.assert_ids(ORDER, 0..9);
 }
 
 #[test]

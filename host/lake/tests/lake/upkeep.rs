@@ -18,7 +18,7 @@ fn files(world: &World) -> usize {
 
 /// Ten commits by a lake that never moves its positions, with upkeep in between.
 pub fn compacted(world: &World) {
-    let bus = Arc::new(Forgetful { bus: Arc::clone(&world.bus), group: "lake" });
+    let bus = Arc::new(Forgetful::of(&world.bus, "lake"));
     let lake = world.start_with(bus, Duration::from_millis(10), Arc::new(SystemFiles), limits());
     for offset in 0..10 {
         world.orders(offset, &[r#"{"n":3,"o":{"text":"t"}}"#]);
