@@ -152,6 +152,7 @@ impl Decoder {
     pub fn set_incarnation(&mut self, incarnation: &Arc<str>) {
         self.incarnation = Arc::clone(incarnation);
         self.writer.set_incarnation(incarnation);
+        self.duplicates().set_incarnation(incarnation);
     }
 
     /// The incarnation of the topic that it decodes.

@@ -86,6 +86,13 @@ impl Duplicates {
         Self { parts: Some(parts), ..Self::default() }
     }
 
+    /// The topic was made anew: positions that are asked for from now on are of another one, and what was seen in the old is known.
+    pub fn set_incarnation(&mut self, incarnation: &Arc<str>) {
+        if let Some(parts) = &mut self.parts {
+            parts.incarnation = Arc::clone(incarnation);
+        }
+    }
+
     /// A message of this time came by in a partition.
     pub fn observe(&mut self, partition: u32, timestamp_ns: i64) {
         if let Some(found) = self.partitions.get_mut(&partition) {

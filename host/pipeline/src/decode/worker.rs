@@ -185,9 +185,11 @@ impl Worker {
                 self.must_look = !partitions.is_empty();
                 // Others may have had them since: what was seen is read again.
                 self.parts.decoder.duplicates().retain(|_| false);
+                // Else what was seen is read when it is known of which topic the position is.
+                let is_known = self.look_at_topic();
                 for (partition, position) in partitions {
                     self.refused.remove(&partition);
-                    if let Err(error) = self.recall(partition.partition, position) {
+                    if is_known && let Err(error) = self.recall(partition.partition, position) {
                         self.not_known(&partition, &error);
                     }
                     self.owned.insert(partition, Owned { committed: position, next: position, careful_until: i64::MIN });

@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 use tidemill_bus::{
-    Bus, BusError, Checkpoint, Clock, Compression, Event, Member, RecordBuf, Start, Step, TopicPartition, TopicSpec,
+    Ack, Bus, BusError, Checkpoint, Clock, Compression, Event, GroupPosition, Member, Reader, RecordBuf, Start, Step, TopicInfo,
+    TopicPartition, TopicSpec,
     embedded::{EmbeddedBus, EmbeddedOptions},
     partition_of,
 };
@@ -309,6 +310,74 @@ fn a_panic_makes_no_duplicates() {
     let host = Host { panic_on: Some(evil.as_bytes()), ..Host::new() };
     let sent = [Sent("a", 1, 0, GOOD), Sent("b", 2, 0, evil), Sent("a", 3, 0, GOOD), Sent("b", 4, 0, GOOD)];
     check(&host, &sent, &["duplicate a 3 0", "error b 2", "validated a 1", "validated b 4"]);
+}
+
+/// A bus on which topics were made anew, with the same records, while its members were away.
+struct Anew(Arc<dyn Bus>);
+
+impl Bus for Anew {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), BusError> {
+        self.0.ensure_topics(topics)
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, BusError> {
+        self.0.partitions(topic)
+    }
+
+    fn incarnation(&self, topic: &str) -> Result<Arc<str>, BusError> {
+        Ok(format!("{}, made anew", self.0.incarnation(topic)?).into())
+    }
+
+    fn publish(&self, topic: &str, partition: u32, records: RecordBuf, ack: Ack) {
+        self.0.publish(topic, partition, records, ack);
+    }
+
+    fn join(&self, group: &str, topics: &[&str]) -> Result<Box<dyn Member>, BusError> {
+        self.0.join(group, topics)
+    }
+
+    fn reader(&self, partition: &TopicPartition, start: Start) -> Result<Box<dyn Reader>, BusError> {
+        self.0.reader(partition, start)
+    }
+
+    fn topics(&self) -> Result<Vec<TopicInfo>, BusError> {
+        self.0.topics()
+    }
+
+    fn group_positions(&self) -> Result<Vec<GroupPosition>, BusError> {
+        self.0.group_positions()
+    }
+
+    fn health(&self) -> Result<(), BusError> {
+        self.0.health()
+    }
+}
+
+#[test]
+fn what_was_seen_is_known_in_a_topic_that_was_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let bus = open(folder.path());
+    let host = Host::new();
+    decode_on(&bus, &host, &[Sent("a", 1, 0, GOOD), Sent("b", 1, 0, GOOD)]);
+    // The host has not heard of it when it starts to read.
+    let mut worker = host.worker(&bus).on(&(Arc::new(Anew(Arc::clone(&bus))) as Arc<dyn Bus>));
+    let mut member = bus.join(GROUP, &["raw"]).expect("a member");
+    let mut set_back = Step::default();
+    while set_back.positions.is_empty() {
+        if let Event::Assigned(partitions) = member.poll(Duration::ZERO).expect("a poll") {
+            set_back.positions = partitions.into_iter().map(|(partition, _)| (partition, 0)).collect();
+        }
+        let _ = worker.turn();
+    }
+    member.commit(set_back).expect("durable");
+    drop(member);
+    publish(&*bus, &[Sent("a", 2, 0, GOOD)]);
+    drain(&bus, &mut [&mut worker]);
+    assert_eq!(results(&*bus), ["duplicate a 2 0", "validated a 1", "validated b 1"]);
 }
 
 #[test]
