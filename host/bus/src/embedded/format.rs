@@ -109,6 +109,9 @@ fn salted_crc(salt: u64, bytes: &[u8]) -> u32 {
     crc32c_append(crc32c(&salt.to_le_bytes()), bytes)
 }
 
+/// No entry has a greater number. Nobody writes so many: a greater one that is read is damage.
+pub(super) const SEQUENCE_MAX: u64 = u64::MAX >> 1;
+
 /// The front of an entry, under a CRC of its own so that a damaged entry can be stepped over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EntryHeader {

@@ -1,7 +1,10 @@
 //! Reads a segment entry by entry and steps over what is damaged.
 
 use super::{
-    format::{Bites, ENTRY_HEADER_BYTES, ENTRY_MARKER, EntryHeader, Item, Place, SEGMENT_HEADER_BYTES, SegmentHeader, read_segment_header},
+    format::{
+        Bites, ENTRY_HEADER_BYTES, ENTRY_MARKER, EntryHeader, Item, Place, SEGMENT_HEADER_BYTES, SEQUENCE_MAX, SegmentHeader,
+        read_segment_header,
+    },
     frame,
     store::{Store, io_error},
 };
@@ -124,7 +127,8 @@ impl SegmentScan {
     }
 
     fn accept(&self, bytes: &[u8]) -> Option<EntryHeader> {
-        let is_later = |header: &EntryHeader| header.sequence < u64::MAX && self.last_sequence.is_none_or(|last| header.sequence > last);
+        let is_later =
+            |header: &EntryHeader| header.sequence <= SEQUENCE_MAX && self.last_sequence.is_none_or(|last| header.sequence > last);
         EntryHeader::decode(bytes, self.salt).filter(is_later)
     }
 

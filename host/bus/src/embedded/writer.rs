@@ -2,7 +2,7 @@
 
 use super::{
     acks::Acknowledger,
-    format::{ENTRY_HEADER_BYTES, EntryHeader, FRAME_HEADER_BYTES, Item, Place, segment_header},
+    format::{ENTRY_HEADER_BYTES, EntryHeader, FRAME_HEADER_BYTES, Item, Place, SEQUENCE_MAX, segment_header},
     frame::{self, Codec, Prepared},
     queue::Request,
     reclaim,
@@ -27,6 +27,9 @@ const HOUSEKEEPING: Duration = Duration::from_secs(1);
 const HOUSEKEEPING_BYTES: u64 = 16 << 20;
 /// The buffer is given back beyond this.
 const BUFFER_BYTES_KEPT: usize = 32 << 20;
+
+/// Said where the last entry has the greatest number.
+const NO_NUMBERS: &str = "the log has no more numbers for entries: move its folder away to begin anew";
 
 /// Why a group of requests was not written.
 #[derive(Clone)]
@@ -183,6 +186,9 @@ impl Writer {
     /// Writes an entry, syncs it, then makes it visible.
     pub(super) fn append(&mut self, draft: &Draft) -> Result<(), Failure> {
         self.make_room(draft)?;
+        if self.sequence > SEQUENCE_MAX {
+            return Err(Failure::Broken(NO_NUMBERS.to_owned()));
+        }
         self.buffer.clear();
         let time_ms = self.shared.now_ms();
         let places = encode_entry(&mut self.buffer, &self.active, self.sequence, time_ms, draft);
@@ -264,6 +270,9 @@ impl Writer {
 
 /// A new segment with its snapshot, durable with its name. The snapshot is there twice: without it nobody knows what the topics are.
 fn create_segment(shared: &Shared, segment: u32, sequence: &mut u64, buffer: &mut Vec<u8>) -> Result<Active, BusError> {
+    if *sequence >= SEQUENCE_MAX {
+        return Err(BusError::Unusable(NO_NUMBERS.to_owned()));
+    }
     let store = &shared.store;
     let path = store.log_path(segment);
     let failed = |error| io_error("cannot make", &path, error);
